@@ -1,0 +1,92 @@
+package model
+
+import "fmt"
+
+// RuleRef says where a rule was written, so that every decision can be traced to a line.
+type RuleRef struct {
+	Kind      string `json:"kind"` // "HTTPRoute"
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Rule      int    `json:"rule"`           // index within the resource
+	File      string `json:"file,omitempty"` // as given to apply; "" when it came over an API
+	Line      int    `json:"line,omitempty"` // first line of the rule in File, from 1
+}
+
+// String returns "HTTPRoute default/reviews rule 1 (reviews.yaml:23)".
+func (r RuleRef) String() string {
+	if r.Kind == "" {
+		return "default"
+	}
+	s := fmt.Sprintf("%s %s/%s rule %d", r.Kind, r.Namespace, r.Name, r.Rule)
+	if r.File != "" {
+		s += fmt.Sprintf(" (%s:%d)", r.File, r.Line)
+	}
+	return s
+}
+
+// Rule is what to do with requests that match any of its Matches.
+type Rule struct {
+	Ref      RuleRef   `json:"ref"`
+	Port     uint16    `json:"port,omitempty"`    // only on this service port; 0 means every port
+	Hosts    []string  `json:"hosts,omitempty"`   // only for these authorities ("*.x" allowed); none means any
+	Matches  []Match   `json:"matches,omitempty"` // none means every request
+	Request  HeaderMod `json:"request,omitzero"`
+	Response HeaderMod `json:"response,omitzero"`
+	Backends []Backend `json:"backends,omitempty"` // none means: answer 500
+}
+
+// Match is a condition on a request; all its parts must hold. A part left out holds.
+type Match struct {
+	Path    PathMatch    `json:"path,omitzero"`
+	Method  string       `json:"method,omitempty"`
+	Headers []ValueMatch `json:"headers,omitempty"` // names in lower case
+	Query   []ValueMatch `json:"query,omitempty"`
+}
+
+// MatchType says how a value is compared.
+type MatchType string
+
+// The ways to compare. Prefix is by path element: /a matches /a and /a/b, not /ab (Gateway API, PathMatchPathPrefix).
+const (
+	Exact  MatchType = "exact"
+	Prefix MatchType = "prefix"
+	Regex  MatchType = "regex" // RE2, matching the whole value
+)
+
+// PathMatch is a condition on the path without its query. The zero value matches every path.
+type PathMatch struct {
+	Type  MatchType `json:"type,omitempty"`
+	Value string    `json:"value,omitempty"`
+}
+
+// ValueMatch is a condition on the value of a header or query parameter.
+type ValueMatch struct {
+	Name  string    `json:"name"`
+	Type  MatchType `json:"type,omitempty"` // Exact if empty; Prefix is not used here
+	Value string    `json:"value"`
+}
+
+// HeaderMod changes header fields: first Set (replace or add), then Add, then Remove. Names in lower case.
+type HeaderMod struct {
+	Set    []HeaderValue `json:"set,omitempty"`
+	Add    []HeaderValue `json:"add,omitempty"`
+	Remove []string      `json:"remove,omitempty"`
+}
+
+// IsZero reports whether there is nothing to change.
+func (m HeaderMod) IsZero() bool { return len(m.Set)+len(m.Add)+len(m.Remove) == 0 }
+
+// HeaderValue is a header field to write.
+type HeaderValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Backend is a share of a rule's traffic.
+type Backend struct {
+	Service ServiceName `json:"service"`
+	Port    uint16      `json:"port,omitempty"` // 0 means: the port the request came for
+	Weight  uint32      `json:"weight"`
+	Invalid string      `json:"invalid,omitempty"` // why the reference does not resolve; its share is answered 500
+	Request HeaderMod   `json:"request,omitzero"`  // changes for this backend alone
+}

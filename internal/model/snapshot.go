@@ -1,0 +1,26 @@
+package model
+
+// Snapshot is everything one proxy runs: the product of compile and scope. Two equal snapshots make
+// two proxies behave alike.
+type Snapshot struct {
+	Revision    int64     `json:"revision"` // of the mesh it was compiled from
+	TrustDomain string    `json:"trustDomain"`
+	Workload    Workload  `json:"workload"`
+	Services    []Service `json:"services,omitempty"` // what the workload calls, by name
+}
+
+// Workload is the program (or programs) a proxy serves.
+type Workload struct {
+	ID       string            `json:"id"` // unique in the mesh; the endpoint's ID too
+	Identity Identity          `json:"identity,omitzero"`
+	Service  ServiceName       `json:"service,omitzero"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Inbound  []Inbound         `json:"inbound,omitempty"`
+}
+
+// Inbound maps a service port to the program's own port.
+type Inbound struct {
+	ServicePort uint16   `json:"servicePort"`
+	Port        uint16   `json:"port"`
+	Protocol    Protocol `json:"protocol,omitempty"`
+}
