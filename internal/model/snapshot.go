@@ -24,3 +24,14 @@ type Inbound struct {
 	Port        uint16   `json:"port"`
 	Protocol    Protocol `json:"protocol,omitempty"`
 }
+
+// Namespace is the workload's: of its service, or of its identity.
+func (w *Workload) Namespace() string {
+	if w.Service.Namespace != "" {
+		return w.Service.Namespace
+	}
+	if w.Identity.Namespace != "" {
+		return w.Identity.Namespace
+	}
+	return "default"
+}

@@ -1,0 +1,50 @@
+package h2
+
+// What a frame costs that makes us work without doing work itself, and what work earns. A connection whose
+// balance reaches abuseLimit is cut off (ENHANCE_YOUR_CALM). There is no clock: an honest peer may send any
+// amount of these frames over a connection's life, as long as it also uses the connection.
+//
+//	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream
+//	made-you-reset (CVE-2025-8671)      costDriven: 200 resets we were driven to
+//	SETTINGS, PING, PRIORITY floods     200, 1,000, 2,000 frames
+//	empty DATA, empty HEADERS blocks    400 frames
+//	WINDOW_UPDATE                       2,000 frames without content sent or received
+//	unknown frame types                 1,000 frames
+const (
+	abuseLimit = 2000
+
+	costReset    = 10
+	costDriven   = 10
+	costSettings = 10
+	costEmpty    = 5
+	costPing     = 2
+	costUnknown  = 2
+	costWindow   = 1
+	costPriority = 1
+	costLate     = 1
+
+	workData   = 2  // a DATA frame with content, in either direction
+	workStream = 20 // a stream that both sides ended
+)
+
+// abuse is the balance.
+type abuse struct{ balance int }
+
+// earn counts work.
+func (a *abuse) earn(n int) { a.balance = max(0, a.balance-n) }
+
+// spend counts a frame that carried no work.
+func (c *Conn) spend(n int, reason string) error {
+	if c.balance += n; c.balance >= abuseLimit {
+		return c.fail(ErrCodeEnhanceYourCalm, reason)
+	}
+	return nil
+}
+
+// queued counts control output: a peer that makes us answer must also read.
+func (c *Conn) queued(n int) error {
+	if c.control += n; c.control > c.cfg.MaxOutput {
+		return c.fail(ErrCodeEnhanceYourCalm, "too many control frames wait for the peer to read")
+	}
+	return nil
+}

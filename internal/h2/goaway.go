@@ -1,0 +1,71 @@
+package h2
+
+import "encoding/binary"
+
+// awayState is how far the end of a connection has come, from both sides.
+type awayState struct {
+	announced bool // GOAWAY with the highest identifier is out: the peer may learn of it in peace
+	final     bool // GOAWAY with the real last identifier is out
+	received  bool // the peer's
+}
+
+// goAwayPing marks the PING whose answer says that the peer has seen the announcement.
+var goAwayPing = [8]byte{'w', 'e', 'f', 't', 'a', 'w', 'a', 'y'}
+
+// GoAway begins a graceful end (RFC 9113, section 6.8): streams finish, new ones are taken until the peer has
+// seen the announcement. With another code than NO_ERROR it is final at once.
+func (c *Conn) GoAway(code ErrCode) {
+	if c.err != nil || c.away.announced {
+		return
+	}
+	c.away.announced = true
+	if code != ErrCodeNo || c.cfg.Client {
+		c.away.final = true
+		c.goAwayFrame(c.lastPeer, code, "")
+		return
+	}
+	c.goAwayFrame(maxStreamID, code, "")
+	c.out = append(appendHeader(c.out, 8, typePing, 0, 0), goAwayPing[:]...)
+}
+
+// onPong: the peer has seen the announcement; what it opens from now on is not taken.
+func (c *Conn) onPong(p []byte) error {
+	if c.away.announced && !c.away.final && [8]byte(p) == goAwayPing {
+		c.away.final = true
+		c.goAwayFrame(c.lastPeer, ErrCodeNo, "")
+	}
+	return nil
+}
+
+// Drained reports that the connection takes no new streams and has none left: it may be closed.
+func (c *Conn) Drained() bool {
+	return len(c.streams) == 0 && (c.away.final || c.away.received || c.err != nil)
+}
+
+func (c *Conn) goAwayFrame(last uint32, code ErrCode, debug string) {
+	c.out = appendHeader(c.out, 8+len(debug), typeGoAway, 0, 0)
+	c.out = binary.BigEndian.AppendUint32(c.out, last)
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
+	c.out = append(c.out, debug...)
+}
+
+func (c *Conn) onGoAway(id uint32, p []byte) error {
+	if id != 0 {
+		return c.fail(ErrCodeProtocol, "GOAWAY on a stream")
+	}
+	if len(p) < 8 {
+		return c.fail(ErrCodeFrameSize, "GOAWAY shorter than 8 bytes")
+	}
+	last := binary.BigEndian.Uint32(p) & maxStreamID
+	code := ErrCode(binary.BigEndian.Uint32(p[4:]))
+	c.away.received = true
+	if c.cfg.Client {
+		for sid, s := range c.streams {
+			if sid > last {
+				c.closed(s, ErrCodeRefusedStream, true)
+			}
+		}
+	}
+	c.ev.OnGoAway(last, code)
+	return nil
+}

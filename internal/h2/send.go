@@ -1,0 +1,227 @@
+package h2
+
+import (
+	"strconv"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/weft-mesh/weft/internal/message"
+)
+
+// SendHead queues a request, a response, or an informational response. With end nothing follows.
+// Fields that HTTP/2 does not allow, or that could not be framed safely, are left out: what came from
+// elsewhere must not forge a message here (RFC 9113, section 10.3).
+func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
+	if err := c.sendable(s); err != nil {
+		return err
+	}
+	informational := h.Status >= 100 && h.Status < 200
+	at := len(c.out)
+	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
+	if h.Status != 0 {
+		c.field(":status", statusText(h.Status))
+	} else {
+		s.bodiless = h.Method == "HEAD"
+		c.requestPseudo(h)
+	}
+	if h.Length >= 0 && !informational {
+		c.field("content-length", strconv.FormatInt(h.Length, 10))
+	}
+	for i := range h.Fields {
+		c.field(h.Fields[i].Name, h.Fields[i].Value)
+	}
+	c.finishBlock(at, s.ID, end)
+	if !informational {
+		s.headSent = true
+	}
+	if end {
+		c.endSend(s)
+	}
+	return nil
+}
+
+func (c *Conn) requestPseudo(h *message.Head) {
+	c.field(":method", h.Method)
+	extended := h.Protocol != "" && h.Method == "CONNECT"
+	if h.Method != "CONNECT" || extended {
+		scheme := h.Scheme
+		if scheme == "" {
+			scheme = "http"
+		}
+		c.field(":scheme", scheme)
+		c.field(":path", h.Path)
+	}
+	if h.Authority != "" {
+		c.field(":authority", h.Authority)
+	}
+	if extended {
+		c.field(":protocol", h.Protocol)
+	}
+}
+
+// statusText avoids making a string for what is common.
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "200"
+	case 204:
+		return "204"
+	case 304:
+		return "304"
+	case 404:
+		return "404"
+	case 500:
+		return "500"
+	case 503:
+		return "503"
+	}
+	return strconv.Itoa(status)
+}
+
+// SendTrailers queues trailers and ends the stream. Without any it ends it with an empty DATA frame.
+func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
+	if err := c.sendable(s); err != nil {
+		return err
+	}
+	at := len(c.out)
+	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
+	for i := range t {
+		c.field(t[i].Name, t[i].Value)
+	}
+	if len(c.out) == at+frameHeader {
+		c.out = appendHeader(c.out[:at], 0, typeData, flagEndStream, s.ID)
+	} else {
+		c.finishBlock(at, s.ID, true)
+	}
+	c.endSend(s)
+	return nil
+}
+
+// field encodes one field, or leaves it out if it may not be sent.
+func (c *Conn) field(name, value string) {
+	if name == "" || name[0] != ':' && !sendableName(name) || !validValue(value) {
+		return
+	}
+	if name == "te" && value != "trailers" {
+		return
+	}
+	// Writing to the output cannot fail.
+	_ = c.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: unique(name, value)})
+}
+
+// unique tells fields whose value hardly repeats: they would only push out of the table what does. HPACK has
+// it that these, and secrets, travel as literals that are never indexed (RFC 7541, section 7.1.3).
+func unique(name, value string) bool {
+	switch name {
+	case "x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
+		"grpc-timeout", "date", "etag", "content-length", "authorization", "set-cookie", "if-none-match",
+		"last-modified", "location", "sec-websocket-key", "sec-websocket-accept", "content-range", "range":
+		return true
+	case ":path":
+		const worthKeeping = 96
+		if len(value) > worthKeeping {
+			return true
+		}
+		for i := range len(value) {
+			if value[i] == '?' {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// finishBlock fills in the frame header left open at at, and splits a block that is too large for a frame.
+func (c *Conn) finishBlock(at int, id uint32, end bool) {
+	n := len(c.out) - at - frameHeader
+	var flags byte
+	if end {
+		flags = flagEndStream
+	}
+	if n <= c.peer.frame {
+		appendHeader(c.out[:at], n, typeHeaders, flags|flagEndHeaders, id)
+		return
+	}
+	block := append([]byte(nil), c.out[at+frameHeader:]...)
+	c.out = c.out[:at]
+	kind := byte(typeHeaders)
+	for len(block) > 0 {
+		n := min(len(block), c.peer.frame)
+		if n == len(block) {
+			flags |= flagEndHeaders
+		}
+		c.out = append(appendHeader(c.out, n, kind, flags, id), block[:n]...)
+		block = block[n:]
+		kind, flags = typeContinuation, 0
+	}
+}
+
+func (c *Conn) sendable(s *Stream) error {
+	switch {
+	case c.err != nil:
+		return ErrConnClosed
+	case s.sendClosed:
+		return ErrStreamClosed
+	}
+	return nil
+}
+
+// SendData queues as much of p as the windows allow and returns how much that was. end takes effect only
+// when all of p went. After n < len(p) OnWindow is called when more can go.
+func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
+	if err := c.sendable(s); err != nil {
+		return 0, err
+	}
+	for len(p) > 0 {
+		room := int(min(s.sendWindow, c.sendWindow, int64(c.peer.frame), int64(len(p))))
+		if room <= 0 {
+			if !s.blocked {
+				s.blocked = true
+				c.blocked = append(c.blocked, s)
+			}
+			return n, nil
+		}
+		var flags byte
+		if end && room == len(p) {
+			flags = flagEndStream
+		}
+		c.out = append(appendHeader(c.out, room, typeData, flags, s.ID), p[:room]...)
+		s.sendWindow -= int64(room)
+		c.sendWindow -= int64(room)
+		n += room
+		p = p[room:]
+		c.earn(workData)
+		if flags != 0 {
+			c.endSend(s)
+			return n, nil
+		}
+	}
+	if end {
+		c.out = appendHeader(c.out, 0, typeData, flagEndStream, s.ID)
+		c.endSend(s)
+	}
+	return n, nil
+}
+
+// unblock tells streams that wait for the connection's window, those that have waited longest first.
+func (c *Conn) unblock() {
+	for i := 0; i < len(c.blocked) && c.sendWindow > 0; {
+		s := c.blocked[i]
+		if s.sendWindow <= 0 {
+			i++
+			continue
+		}
+		c.unlistBlocked(s)
+		c.ev.OnWindow(s)
+	}
+}
+
+func (c *Conn) unlistBlocked(s *Stream) {
+	s.blocked = false
+	for i, b := range c.blocked {
+		if b == s {
+			c.blocked = append(c.blocked[:i], c.blocked[i+1:]...)
+			return
+		}
+	}
+}
