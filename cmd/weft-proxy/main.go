@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/weft-mesh/weft/internal/agent"
+)
+
+// version is set by the linker: -X main.version=v1.2.3.
+var version = "dev"
+
+// Exit statuses of sysexits.h.
+const (
+	exitUsage = 64
+	exitFail  = 70
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	o, log, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "weft-proxy:", err)
+		return exitUsage
+	}
+	tuneMemory()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends a drain that takes too long.
+	context.AfterFunc(ctx, stop)
+	if err := agent.Run(ctx, o); err != nil {
+		log.Error("weft-proxy ends", "error", err)
+		var coded interface{ ExitCode() int }
+		if errors.As(err, &coded) {
+			return coded.ExitCode()
+		}
+		return exitFail
+	}
+	return 0
+}
+
+// tuneMemory trades a little memory for fewer collections: the heap is a few megabytes, so that collecting
+// at twice its size would run without end under load.
+func tuneMemory() {
+	const softLimit = 256 << 20
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softLimit)
+	}
+}
+
+// newLogger writes to standard error, as text or JSON.
+func newLogger(format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", format)
+}

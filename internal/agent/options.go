@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/proxy"
+)
+
+// Options say what a proxy serves, where it listens and who configures it. Either Control with TokenFile or
+// Snapshot must be given.
+type Options struct {
+	Control   string // "unix:///path" or "host:port"
+	TokenFile string
+	Snapshot  string // file, as `weft proxy-config dump -o yaml` writes it
+	CertFile  string // with Snapshot: SVID chain, key and bundle in PEM, for the mesh transport
+	KeyFile   string
+	Bundle    string
+
+	ID      string
+	Service string
+	Labels  map[string]string
+	Ports   []model.Inbound
+	Health  string // path that must answer 2xx; "" : the port accepts
+
+	Inbound   netip.AddrPort
+	Advertise netip.Addr // address others reach Inbound at; default: Inbound's own
+	Outbound  netip.AddrPort
+	HTTPProxy netip.AddrPort
+	DNS       netip.AddrPort
+	Upstreams []Upstream
+	Admin     string // "unix:///path" or "host:port"; "" : none
+
+	AccessLog string // file, "-" for standard output, "" : none
+	Loops     int
+	Drain     time.Duration // how long in-flight work may take at the end; default 10 s
+	Ready     io.WriteCloser
+	Version   string
+	Logger    *slog.Logger
+}
+
+// Upstream is a local listener that stands for a service; see proxy.Upstream.
+type Upstream struct {
+	Service model.ServiceName // the namespace may be empty: the workload's own
+	Port    uint16
+	Listen  netip.AddrPort
+}
+
+// Validate says what is wrong, as a user would want to know.
+func (o *Options) Validate() error {
+	switch {
+	case o.Control == "" && o.Snapshot == "":
+		return errors.New("nobody to configure the proxy: give --control with --token, or --snapshot")
+	case o.Control != "" && o.Snapshot != "":
+		return errors.New("--control and --snapshot exclude each other")
+	case o.Control != "" && o.TokenFile == "":
+		return errors.New("--control needs --token FILE: make one with `weft token create`")
+	case o.Control != "" && (o.Service == "" || o.ID == ""):
+		return errors.New("--control needs --service NAME and --id ID")
+	case o.Inbound.IsValid() && o.Inbound.Addr().IsUnspecified() && !o.Advertise.IsValid():
+		return errors.New("--inbound on every address needs --advertise IP: what others connect to")
+	}
+	if o.Drain == 0 {
+		o.Drain = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// token reads the join token.
+func (o *Options) token() (string, error) {
+	b, err := os.ReadFile(o.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("join token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func (o *Options) upstreams(namespace string) []proxy.Upstream {
+	var out []proxy.Upstream
+	for _, u := range o.Upstreams {
+		if u.Service.Namespace == "" {
+			u.Service.Namespace = namespace
+		}
+		out = append(out, proxy.Upstream{Service: u.Service, Port: u.Port, Listen: u.Listen})
+	}
+	return out
+}

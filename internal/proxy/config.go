@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// config is a snapshot compiled for lookups. It is immutable and shared by all workers.
+type config struct {
+	snapshot *model.Snapshot
+	services []*service
+	byName   map[model.ServiceName]*service
+	byVIP    map[netip.Addr]*service
+	inbound  map[uint16]*model.Inbound // by service port
+	source   string                    // the workload's service, as peers see it
+	self     string                    // its SPIFFE ID
+}
+
+// service is a service with its routing table.
+type service struct {
+	*model.Service
+	index int // in config.services, and in each worker's endpoint sets
+	table *route.Table
+	rules []*rule
+}
+
+// rule is a rule with its backends resolved.
+type rule struct {
+	*model.Rule
+	backends []backend
+}
+
+// backend is a share of a rule; service is nil when the reference does not resolve.
+type backend struct {
+	*model.Backend
+	service *service
+}
+
+// compile checks a snapshot and builds what requests look up. It is pure.
+func compile(s *model.Snapshot) (*config, error) {
+	c := &config{
+		snapshot: s,
+		byName:   make(map[model.ServiceName]*service, len(s.Services)),
+		byVIP:    make(map[netip.Addr]*service, len(s.Services)),
+		inbound:  make(map[uint16]*model.Inbound, len(s.Workload.Inbound)),
+		self:     s.Workload.Identity.String(),
+	}
+	if !s.Workload.Service.IsZero() {
+		c.source = s.Workload.Service.String()
+	}
+	for i := range s.Services {
+		m := &s.Services[i]
+		table, err := route.Compile(m.Rules)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", m.Name, err)
+		}
+		svc := &service{Service: m, index: i, table: table}
+		c.services = append(c.services, svc)
+		if c.byName[m.Name] != nil {
+			return nil, fmt.Errorf("service %s is there twice", m.Name)
+		}
+		c.byName[m.Name] = svc
+		if m.VIP.IsValid() {
+			c.byVIP[m.VIP] = svc
+		}
+	}
+	for _, svc := range c.services {
+		svc.resolve(c)
+	}
+	for i := range s.Workload.Inbound {
+		in := &s.Workload.Inbound[i]
+		c.inbound[in.ServicePort] = in
+	}
+	return c, nil
+}
+
+// resolve ties the rules to the services they name.
+func (s *service) resolve(c *config) {
+	for i := range s.Rules {
+		r := &rule{Rule: &s.Rules[i]}
+		for j := range r.Backends {
+			b := backend{Backend: &r.Backends[j]}
+			if b.Invalid == "" {
+				b.service = c.byName[b.Service]
+			}
+			r.backends = append(r.backends, b)
+		}
+		s.rules = append(s.rules, r)
+	}
+}
+
+// meshDomain ends the full name of a service: reviews.default.mesh.
+const meshDomain = "mesh"
+
+// parseHost reads a service's name from an authority: reviews, reviews.default, reviews.default.mesh or
+// reviews.default.svc.cluster.local, with or without a port (0 when there is none).
+func parseHost(authority, namespace string) (name model.ServiceName, port uint16, ok bool) {
+	host, portText, hasPort := strings.Cut(authority, ":")
+	if hasPort {
+		n, err := parsePort(portText)
+		if err != nil {
+			return name, 0, false
+		}
+		port = n
+	}
+	host = strings.TrimSuffix(host, ".")
+	for _, suffix := range []string{".svc.cluster.local", ".svc", "." + meshDomain} {
+		if rest, found := strings.CutSuffix(host, suffix); found {
+			host = rest
+			break
+		}
+	}
+	svc, ns, qualified := strings.Cut(host, ".")
+	if !qualified {
+		ns = namespace
+	}
+	if svc == "" || ns == "" || strings.Contains(ns, ".") {
+		return name, 0, false
+	}
+	return model.ServiceName{Namespace: ns, Name: svc}, port, true
+}
+
+func parsePort(s string) (uint16, error) {
+	var n uint32
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' || i > 4 {
+			return 0, fmt.Errorf("port %q is not a number from 1 to 65535", s)
+		}
+		n = n*10 + uint32(c-'0')
+	}
+	if n == 0 || n > 65535 {
+		return 0, fmt.Errorf("port %q is not a number from 1 to 65535", s)
+	}
+	return uint16(n), nil
+}

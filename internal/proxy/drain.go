@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"context"
+	"time"
+)
+
+// Drain stops accepting, lets what is in flight finish, and returns when nothing is or ctx ends. Idle
+// connections close; HTTP/2 peers get GOAWAY, HTTP/1.1 clients "Connection: close" with their next answer.
+func (e *Engine) Drain(ctx context.Context) error {
+	for _, w := range e.workers {
+		w.loop.Call(w.drain)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if s := e.Stats(); s.Active == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *worker) drain() {
+	w.draining = true
+	for _, stop := range w.stops {
+		stop()
+	}
+	w.stops = nil
+	for s := range w.servers {
+		if !s.busy {
+			_ = s.c.raw.Close()
+		}
+	}
+	for c := range w.served {
+		c.drain()
+	}
+}

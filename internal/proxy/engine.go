@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"crypto/tls"
+
+	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Identity proves who the proxy is and who its peers are; see identity.Source.
+type Identity interface {
+	// ServerConfig is for accepting: TLS 1.3, a client's SVID of the trust domain required.
+	ServerConfig(alpn ...string) *tls.Config
+	// ClientConfig is for connecting to an endpoint that must prove to be want.
+	ClientConfig(want model.Identity, alpn ...string) *tls.Config
+}
+
+// Upstream is a local listener that stands for a port of a service.
+type Upstream struct {
+	Service model.ServiceName
+	Port    uint16
+	Listen  netip.AddrPort
+}
+
+// Options say what an engine listens on and what it needs from outside. Addresses with port 0 take a free
+// one, see Addrs; zero addresses are not listened on.
+type Options struct {
+	Loops     int // event loops; default 1
+	Logger    *slog.Logger
+	Node      string   // the workload's ID
+	TLS       Identity // nil: no mesh transport
+	Inbound   netip.AddrPort
+	Outbound  netip.AddrPort // captured connections
+	HTTPProxy netip.AddrPort
+	Upstreams []Upstream
+
+	// Lookup asks for a service that the snapshot lacks, and returns whether it is there now. It may block.
+	Lookup func(model.ServiceName) bool
+
+	AccessLog io.Writer                   // nil: none
+	Tap       func(*discoveryv1.TapEvent) // must not block
+
+	MaxConnections int           // downstream, for each loop; default 10,000
+	IdleTimeout    time.Duration // of a program's idle HTTP/1.1 connection; default 5 min
+}
+
+func (o *Options) setDefaults() {
+	if o.Loops <= 0 {
+		o.Loops = 1
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 10_000
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 5 * time.Minute
+	}
+	if o.Tap == nil {
+		o.Tap = func(*discoveryv1.TapEvent) {}
+	}
+}
+
+// Addrs are the addresses an engine listens on; zero where it does not.
+type Addrs struct {
+	Inbound, Outbound, HTTPProxy netip.AddrPort
+	Upstreams                    []netip.AddrPort // as Options.Upstreams
+}
+
+// Engine is the data path. Make it with New, run it with Run. Its other methods may be called from any
+// goroutine while it runs.
+type Engine struct {
+	o         Options
+	ctx       context.Context // of Run
+	workers   []*worker
+	listeners []*listener
+	addrs     Addrs
+	server    *tls.Config // of the mesh listener
+}
+
+// New binds the listeners. They take connections once Run runs.
+func New(o Options) (*Engine, error) {
+	o.setDefaults()
+	e := &Engine{o: o}
+	if o.TLS != nil {
+		e.server = o.TLS.ServerConfig()
+		// Records as large as they may be: the mesh transport writes whole turns, not first bytes.
+		e.server.DynamicRecordSizingDisabled = true
+	}
+	if err := e.bind(); err != nil {
+		e.closeListeners()
+		return nil, err
+	}
+	for range o.Loops {
+		l, err := loop.New()
+		if err != nil {
+			e.closeListeners()
+			return nil, err
+		}
+		e.workers = append(e.workers, newWorker(e, l))
+	}
+	return e, nil
+}
+
+func (e *Engine) closeListeners() {
+	for _, ln := range e.listeners {
+		_ = ln.ln.Close()
+	}
+}
+
+// Addrs returns the addresses listened on.
+func (e *Engine) Addrs() Addrs { return e.addrs }
+
+// Run serves until ctx ends. Drain first, for a gentle end.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.closeListeners()
+	g, ctx := errgroup.WithContext(ctx)
+	e.ctx = ctx
+	for _, w := range e.workers {
+		var failed error
+		w.loop.Post(func() { failed = w.attach(e.listeners) })
+		g.Go(func() error { return errors.Join(w.loop.Run(ctx), failed) })
+	}
+	return g.Wait()
+}
+
+// Apply makes all workers run a snapshot, and returns when they do. A snapshot that does not compile is
+// refused, and what ran before goes on.
+func (e *Engine) Apply(s *model.Snapshot) error {
+	c, err := compile(s)
+	if err != nil {
+		return err
+	}
+	for _, w := range e.workers {
+		if !w.loop.Call(func() { w.adopt(c) }) {
+			return fmt.Errorf("the engine has ended")
+		}
+	}
+	return nil
+}
+
+// SetTaps replaces the live taps.
+func (e *Engine) SetTaps(taps []*discoveryv1.Tap) {
+	for _, w := range e.workers {
+		w.loop.Post(func() { w.rec.SetTaps(taps) })
+	}
+}
+
+// Loops returns the number of event loops.
+func (e *Engine) Loops() int { return len(e.workers) }
+
+// Series returns a loop's series with their values since the start: all of them, or those that changed since
+// the last call with all unset. It returns nil after the engine has ended.
+func (e *Engine) Series(loop int, all bool) (out []*discoveryv1.Series) {
+	w := e.workers[loop]
+	w.loop.Call(func() {
+		if all {
+			out = w.rec.All(nil)
+		} else {
+			out = w.rec.Changed(nil)
+		}
+	})
+	return out
+}
+
+// Stats are the engine's own figures, summed over workers.
+type Stats struct {
+	Connections int    // downstream, open
+	Active      int    // exchanges and tunnels in flight
+	Refused     uint64 // connections turned away since the start
+}
+
+// Stats returns the present figures.
+func (e *Engine) Stats() Stats {
+	var s Stats
+	for _, w := range e.workers {
+		w.loop.Call(func() {
+			s.Connections += w.connections
+			s.Active += w.active
+			s.Refused += w.refusals
+		})
+	}
+	return s
+}

@@ -1,0 +1,396 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/telemetry"
+)
+
+// origin is what the requests of one downstream connection have in common.
+type origin struct {
+	kind    originKind
+	remote  netip.AddrPort
+	dst     netip.AddrPort // fromCapture: the address the program called
+	service model.ServiceName
+	port    uint16         // fromUpstream: with service, what the listener stands for
+	peer    model.Identity // fromMesh: who proved to be there
+	peerID  string
+	source  string // NAMESPACE/NAME its proxy last claimed
+	series  map[inboundKey]*telemetry.Series
+}
+
+type originKind uint8
+
+const (
+	fromCapture  originKind = iota // a program's connection, redirected here
+	fromExplicit                   // a program that uses us as its HTTP proxy
+	fromUpstream                   // a program that calls a local port standing for a service
+	fromMesh                       // another proxy
+)
+
+// exchange is one request on its way. It is reused; nothing of it outlives end.
+type exchange struct {
+	w    *worker
+	o    *origin
+	down stream
+	req  *message.Head // the client's request, as changed on its way
+
+	// Found by route.
+	service *service // asked for; nil when it is not one of the mesh
+	port    uint16
+	rule    *rule          // nil: no rule, straight to the service
+	target  *service       // that answers
+	tport   uint16         // its port
+	fixed   *endpoint      // the only endpoint there can be: the local program, or one outside the mesh
+	inbound *model.Inbound // fromMesh
+	opaque  bool           // TCP
+
+	// Changed by forward.
+	ep       *endpoint
+	up       stream
+	final    *message.Head // of the answer
+	tried    []*endpoint
+	replay   []byte // content sent so far, kept for another attempt
+	sentAll  bool   // all content is in replay
+	canRetry bool
+
+	answered bool // a final head went to the client
+	gone     bool // the client gave up
+	switched bool // a tunnel from here on
+	pumping  bool // the upload task runs
+	main     *loop.Task
+
+	answer message.Head
+	rec    telemetry.Record
+
+	uploadRest, clientGone func() // bound once, so that using them allocates nothing
+}
+
+func (w *worker) newExchange(o *origin, down stream) *exchange {
+	var x *exchange
+	if n := len(w.exchanges); n > 0 {
+		x = w.exchanges[n-1]
+		w.exchanges = w.exchanges[:n-1]
+	} else {
+		x = &exchange{w: w}
+		x.uploadRest, x.clientGone = x.uploadTask, x.onClientGone
+	}
+	x.o, x.down = o, down
+	w.active++
+	return x
+}
+
+func (w *worker) freeExchange(x *exchange) {
+	w.active--
+	answer, replay, tried, rec := x.answer, x.replay[:0], x.tried[:0], x.rec
+	if cap(replay) > maxReplay {
+		replay = nil
+	}
+	*x = exchange{w: w, uploadRest: x.uploadRest, clientGone: x.clientGone, answer: answer, replay: replay, tried: tried, rec: rec}
+	x.rec.Reset()
+	if len(w.exchanges) < maxPooled {
+		w.exchanges = append(w.exchanges, x)
+	}
+}
+
+// serve takes one request through the flow. x.req is set.
+func (x *exchange) serve() {
+	x.open()
+	x.down.OnGone(x.clientGone)
+	f := x.route()
+	if f == nil {
+		f = x.forward()
+	}
+	if f == nil {
+		f = x.respond()
+	}
+	if f != nil {
+		x.fail(f)
+	}
+	x.end()
+}
+
+// maxAttempts bounds how many endpoints one request is tried on, when it was not processed by the first.
+const maxAttempts = 3
+
+// forward sends the request to one endpoint after another until one has taken it and begun to answer.
+// x.answer-to-be is the head that x.up delivered last.
+func (x *exchange) forward() *Failure {
+	x.canRetry = true
+	for attempt := 1; ; attempt++ {
+		fresh := x.rec.Failure != "" // the last attempt met a stale connection
+		f := x.attempt(fresh)
+		x.rec.Attempts = attempt
+		if f == nil {
+			x.rec.Failure = ""
+			return nil
+		}
+		if x.gone || !x.canRetry || attempt >= maxAttempts || !x.retriable(f) {
+			return f
+		}
+		x.rec.Failure = f.Flag
+		x.release(abortCancel)
+	}
+}
+
+// attempt makes one try: pick, send, wait for the head of the answer.
+func (x *exchange) attempt(fresh bool) *Failure {
+	if x.fixed != nil {
+		x.ep = x.fixed
+	} else if x.ep = x.w.pick(x.target, x.tport, x.tried); x.ep == nil {
+		return x.noEndpoint()
+	}
+	up, reused, err := x.ep.open(fresh, x.opaque)
+	if err != nil {
+		x.tried = append(x.tried, x.ep)
+		return &Failure{"connect", 503, flagConnect, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
+	}
+	x.up = up
+	x.ep.inflight++
+	if f := x.send(); f != nil {
+		return x.stale(f, reused)
+	}
+	h, err := up.Head()
+	if err != nil {
+		return x.stale(x.headFailure(err), reused)
+	}
+	if h.Status >= 500 && x.ep.refusedBy(h) {
+		x.tried = append(x.tried, x.ep)
+		return &Failure{"receive", 503, flagRefused, fmt.Errorf("%s of %s: %s", x.ep.describe(), x.where(), h.Get(failureHeader))}
+	}
+	return x.informational(h)
+}
+
+// stale marks a failure on a connection that had been used before: the peer may have closed it while the
+// request was on its way, which a fresh connection mends (RFC 9112, section 9.3.1).
+func (x *exchange) stale(f *Failure, reused bool) *Failure {
+	if reused && (f.Flag == flagReset) {
+		f.Stage = "stale"
+	} else {
+		x.tried = append(x.tried, x.ep)
+	}
+	return f
+}
+
+// retriable reports whether the request was certainly not processed, or may be repeated.
+func (x *exchange) retriable(f *Failure) bool {
+	switch f.Flag {
+	case flagConnect, flagRefused:
+		return x.fixed == nil
+	case flagReset:
+		return f.Stage == "stale" && idempotent(x.req.Method)
+	}
+	return false
+}
+
+// idempotent methods may be repeated (RFC 9110, section 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// send sends the head and what is here of the content; the rest follows from a task of its own, so that an
+// answer can begin before the request has ended.
+func (x *exchange) send() *Failure {
+	x.prepare()
+	x.switched = x.req.Protocol != "" || x.req.Method == "CONNECT"
+	if x.switched {
+		if err := x.up.SendHead(x.req, false); err != nil {
+			return x.sendFailure(err)
+		}
+		return nil // content follows the agreement
+	}
+	first := len(x.replay) == 0
+	ended := first && x.down.Done() || !first && x.sentAll
+	if err := x.up.SendHead(x.req, ended && first); err != nil {
+		return x.sendFailure(err)
+	}
+	if !first {
+		if err := x.up.SendData(x.replay, x.sentAll); err != nil {
+			return x.sendFailure(err)
+		}
+	}
+	if ended {
+		return nil
+	}
+	return x.upload()
+}
+
+// maxReplay bounds the content kept for another attempt.
+const maxReplay = 64 << 10
+
+// upload sends the content that is here already and starts a task for the rest.
+func (x *exchange) upload() *Failure {
+	for x.down.Buffered() && len(x.replay) < maxReplay {
+		p, err := x.down.Data()
+		switch {
+		case err == io.EOF:
+			x.sentAll = true
+			if err := x.up.SendTrailers(x.down.Trailers()); err != nil {
+				return x.sendFailure(err)
+			}
+			x.canRetry = x.canRetry && len(x.down.Trailers()) == 0
+			return nil
+		case err != nil:
+			return x.clientFailure(err)
+		}
+		x.rec.RequestBytes += uint64(len(p))
+		if len(x.replay)+len(p) <= maxReplay {
+			x.replay = append(x.replay, p...)
+		} else {
+			x.canRetry = false
+		}
+		end := x.down.Done()
+		x.sentAll = end
+		if err := x.up.SendData(p, end); err != nil {
+			return x.sendFailure(err)
+		}
+		if end {
+			return nil
+		}
+	}
+	if err := x.up.Flush(); err != nil {
+		return x.sendFailure(err)
+	}
+	x.canRetry = false
+	x.startUpload()
+	return nil
+}
+
+func (x *exchange) startUpload() {
+	x.pumping = true
+	x.w.loop.Go(x.uploadRest)
+}
+
+// uploadTask runs beside the exchange's own task until the request's content has ended.
+func (x *exchange) uploadTask() {
+	source, err := pump(x.up, x.down, &x.rec.RequestBytes)
+	switch {
+	case err == nil:
+	case source && !errors.Is(err, errStopped):
+		// The client broke off within its request: the upstream must not take it for whole.
+		x.onClientGone()
+	case !source && x.switched:
+		x.up.Abort(abortCancel)
+	}
+	x.pumping = false
+	x.w.loop.Wake(x.main)
+}
+
+// onClientGone gives up on behalf of a client that has left.
+func (x *exchange) onClientGone() {
+	x.gone = true
+	if x.up != nil {
+		x.up.Abort(abortCancel)
+	}
+}
+
+// pump moves content from src to dst until it ends. source tells which side failed.
+func pump(dst sender, src receiver, count *uint64) (source bool, err error) {
+	for {
+		if !src.Buffered() {
+			if err := dst.Flush(); err != nil {
+				return false, err
+			}
+		}
+		p, err := src.Data()
+		if err == io.EOF {
+			if t := src.Trailers(); len(t) > 0 {
+				return false, dst.SendTrailers(t)
+			}
+			return false, dst.SendData(nil, true)
+		}
+		if err != nil {
+			return true, err
+		}
+		*count += uint64(len(p))
+		end := src.Done()
+		if err := dst.SendData(p, end); err != nil || end {
+			return false, err
+		}
+	}
+}
+
+// release gives up the present attempt's stream.
+func (x *exchange) release(reason abortReason) {
+	if x.up == nil {
+		return
+	}
+	x.up.Abort(reason)
+	x.up.Finish()
+	x.ep.inflight--
+	x.up = nil
+}
+
+// end finishes the exchange: the upload task, the streams, and the record, in this order.
+func (x *exchange) end() {
+	x.down.OnGone(nil)
+	x.main = x.w.loop.Current()
+	if x.pumping && !x.switched {
+		// The answer is complete (or has failed): nobody wants the rest of the request.
+		x.down.StopReceiving()
+		x.up.Abort(abortNoError)
+	}
+	for x.pumping {
+		x.w.loop.Park()
+	}
+	if x.up != nil {
+		x.up.Finish()
+		x.ep.inflight--
+		x.up = nil
+	}
+	x.observe()
+	x.down.Finish()
+}
+
+// sendFailure says that the upstream did not take the request.
+func (x *exchange) sendFailure(err error) *Failure {
+	return x.headFailure(err)
+}
+
+// headFailure says that no answer came.
+func (x *exchange) headFailure(err error) *Failure {
+	if x.gone {
+		return x.clientFailure(err)
+	}
+	var reset *resetError
+	if errors.As(err, &reset) && reset.code == h2.ErrCodeRefusedStream {
+		return &Failure{"receive", 503, flagRefused, fmt.Errorf("%s of %s refused the request", x.ep.describe(), x.where())}
+	}
+	if bad := badRequest(err); bad != nil {
+		return &Failure{"receive", 502, flagBadAnswer, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), bad.Err)}
+	}
+	if err == io.EOF {
+		err = errors.New("closed the connection without an answer")
+	}
+	return &Failure{"receive", 502, flagReset, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
+}
+
+// clientFailure says that the client is at fault, or gone.
+func (x *exchange) clientFailure(err error) *Failure {
+	if bad := badRequest(err); bad != nil && !x.gone {
+		return bad
+	}
+	return &Failure{"read", statusClientGone, flagClientGone, err}
+}
+
+// where names what was asked for, for messages.
+func (x *exchange) where() string {
+	switch {
+	case x.target != nil:
+		return x.target.Name.String()
+	case x.inbound != nil:
+		return fmt.Sprintf("the local program on port %d", x.inbound.Port)
+	}
+	return x.req.Authority
+}

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/h1"
+	"github.com/weft-mesh/weft/internal/message"
+)
+
+// Failure is an answer the proxy makes itself, or a connection it cannot serve: where in the flow, what the
+// client is told, the flag that metrics and logs carry, and the cause.
+type Failure struct {
+	Stage  string // "route", "pick", "connect", "send", "receive"
+	Status int    // HTTP status for the client
+	Flag   string // short and stable: see docs/reference/failures.md
+	Err    error
+}
+
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %s: %v", f.Stage, f.Flag, f.Err) }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// The flags. Each stands in docs/reference/failures.md with its cause and remedy.
+const (
+	flagNoRoute      = "no_route"        // no rule of the service matches: 404
+	flagBadBackend   = "bad_backend"     // the rule names a backend that does not exist: 500
+	flagNoService    = "no_service"      // the address is no service of the mesh: 502
+	flagNoEndpoints  = "no_endpoints"    // nothing serves it: 503
+	flagConnect      = "connect_failed"  // no endpoint could be reached: 503
+	flagRefused      = "refused"         // the endpoint's proxy did not take the request: 503
+	flagReset        = "upstream_reset"  // the connection broke before the answer: 502
+	flagTruncated    = "upstream_cut"    // ... or within it: the client's stream is cut too
+	flagBadAnswer    = "bad_response"    // the answer was malformed: 502
+	flagClientGone   = "client_gone"     // the client left first: 499, nobody's failure
+	flagBadRequest   = "bad_request"     // malformed: 400, 431, ...
+	flagOverload     = "overload"        // a bound was reached: 503
+	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
+	flagDraining     = "draining"        // shutting down: 503
+	flagSwitchFailed = "switch_refused"  // the protocol switch was not agreed to
+	flagInternal     = "internal"        // a defect of ours
+	statusClientGone = 499
+)
+
+// failureHeader tells clients and operators that the answer is the proxy's own.
+const failureHeader = "weft-failure"
+
+// grpcStatus maps the status of an answer of ours to gRPC's (gRPC over HTTP/2, "HTTP2 errors"; the mapping
+// of HTTP codes is that of the gRPC documents, statuscodes).
+func grpcStatus(status int) string {
+	switch status {
+	case 400:
+		return "13" // INTERNAL
+	case 401:
+		return "16" // UNAUTHENTICATED
+	case 403:
+		return "7" // PERMISSION_DENIED
+	case 404:
+		return "12" // UNIMPLEMENTED
+	case 429, 502, 503, 504:
+		return "14" // UNAVAILABLE
+	}
+	return "2" // UNKNOWN
+}
+
+func isGRPC(h *message.Head) bool {
+	return strings.HasPrefix(h.Get("content-type"), "application/grpc")
+}
+
+// reply answers for the upstream. The text says what failed and where, not more than an operator may
+// see of the mesh: names of services and rules, no addresses.
+func (x *exchange) reply(f *Failure) error {
+	h := &x.answer
+	h.Reset()
+	text := fmt.Sprintf("weft: %s: %v\n", f.Flag, f.Err)
+	if x.req != nil && isGRPC(x.req) && x.down.HTTP2() {
+		h.Status = 200
+		h.Add("content-type", "application/grpc")
+		h.Add("grpc-status", grpcStatus(f.Status))
+		h.Add("grpc-message", grpcMessage(text[:len(text)-1]))
+		h.Add(failureHeader, f.Flag)
+		x.rec.GRPCStatus = grpcStatus(f.Status)
+		return x.down.SendHead(h, true)
+	}
+	h.Status = f.Status
+	h.Length = int64(len(text))
+	h.Add("content-type", "text/plain; charset=utf-8")
+	h.Add(failureHeader, f.Flag)
+	if x.req != nil && x.req.Method == "HEAD" {
+		return x.down.SendHead(h, true)
+	}
+	if err := x.down.SendHead(h, false); err != nil {
+		return err
+	}
+	return x.down.SendData([]byte(text), true)
+}
+
+// grpcMessage percent-encodes as gRPC over HTTP/2 asks for grpc-message.
+func grpcMessage(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// badRequest turns a codec's error into the answer it deserves; nil if none can be given.
+func badRequest(err error) *Failure {
+	var bad *h1.Error
+	if errors.As(err, &bad) {
+		return &Failure{"read", bad.Status, flagBadRequest, errors.New(bad.Reason)}
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+
+	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// maxQueued bounds the bytes an HTTP/2 connection has queued for a peer that does not read; streams that
+// want to send more wait. Control frames have a bound of their own in the codec.
+const maxQueued = 256 << 10
+
+// h2conn is one HTTP/2 connection, a server's or a client's, plain or on TLS. Frames are handled where they
+// are read; all that its streams send in a turn of the loop leaves in one write.
+type h2conn struct {
+	w     *worker
+	raw   *loop.Conn
+	tls   *tls.Conn // nil when plain
+	cork  *corked   // under tls
+	codec *h2.Conn
+
+	peer     model.Identity // proven by TLS
+	origin   *origin        // server only: what its requests have in common
+	ep       *endpoint      // client only
+	draining bool
+	dirty    bool
+	dead     error
+	waiting  []*h2stream // streams that wait for room in the queue
+	open     int
+	readable func()
+}
+
+func newH2(w *worker, raw *loop.Conn, t *tls.Conn, cork *corked, cfg h2.Config) *h2conn {
+	c := &h2conn{w: w, raw: raw, tls: t, cork: cork}
+	c.codec = h2.NewConn(cfg, c)
+	c.readable = c.readPlain
+	raw.SetDeferred(c.touch)
+	c.touch()
+	return c
+}
+
+// start begins to read. The bytes in head were read already, while the protocol was found out.
+func (c *h2conn) start(head []byte) {
+	if len(head) > 0 && !c.receive(head) {
+		return
+	}
+	if c.tls != nil {
+		c.w.loop.Go(c.readTLS)
+	} else {
+		c.raw.OnReadable(c.readable)
+	}
+}
+
+// readPlain reads what there is; between bytes the connection holds neither task nor buffer.
+func (c *h2conn) readPlain() {
+	buf := c.w.loop.Get(loop.LargeBuffer)
+	defer c.w.loop.Put(buf)
+	for c.dead == nil {
+		n, err := c.raw.Read(buf)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if !c.receive(buf[:n]) {
+			return
+		}
+		if !c.raw.Readable() {
+			c.raw.OnReadable(c.readable)
+			return
+		}
+	}
+}
+
+// readTLS reads for the connection's life: only TLS itself knows what it has buffered.
+func (c *h2conn) readTLS() {
+	buf := c.w.loop.Get(loop.LargeBuffer)
+	defer c.w.loop.Put(buf)
+	for c.dead == nil {
+		n, err := c.tls.Read(buf)
+		if n > 0 && !c.receive(buf[:n]) {
+			return
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// receive hands bytes to the codec and reports whether the connection lives on.
+func (c *h2conn) receive(p []byte) bool {
+	err := c.codec.Receive(p)
+	c.touch()
+	if err != nil {
+		c.Flush() // the GOAWAY that says why
+		c.fail(err)
+		return false
+	}
+	return true
+}
+
+// touch asks for a flush at the end of the turn.
+func (c *h2conn) touch() {
+	if !c.dirty && c.dead == nil {
+		c.dirty = true
+		c.w.loop.OnFlush(c)
+	}
+}
+
+// Flush writes what is queued. It runs outside tasks and never parks: what the socket does not take waits
+// in its backlog, and until that is gone nothing is added to it.
+func (c *h2conn) Flush() {
+	c.dirty = false
+	if c.dead != nil || c.raw.Backlog() > 0 {
+		return
+	}
+	if out := c.codec.Output(); len(out) > 0 {
+		var err error
+		if c.tls != nil {
+			err = c.cork.flush(c.tls, out)
+		} else {
+			_, err = c.raw.Write(out)
+		}
+		c.codec.Discard(len(out))
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+	if c.raw.Backlog() == 0 && len(c.waiting) > 0 {
+		for _, s := range c.waiting {
+			c.w.loop.Wake(s.writer)
+		}
+		clear(c.waiting)
+		c.waiting = c.waiting[:0]
+	}
+	if c.draining && c.open == 0 && c.raw.Backlog() == 0 && c.codec.Drained() {
+		c.fail(errDrained)
+	}
+}
+
+var errDrained = errors.New("the connection has drained")
+
+// full reports whether streams should wait before they queue more.
+func (c *h2conn) full() bool {
+	return len(c.codec.Output())+c.raw.Backlog() >= maxQueued
+}
+
+// fail closes the connection and ends every stream on it.
+func (c *h2conn) fail(err error) {
+	if c.dead != nil {
+		return
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	c.dead = err
+	c.codec.Close()
+	_ = c.raw.Close()
+	for _, s := range c.waiting {
+		c.w.loop.Wake(s.writer)
+	}
+	c.waiting = nil
+	c.w.forget(c)
+}
+
+// drain lets streams finish and takes no new ones.
+func (c *h2conn) drain() {
+	if c.draining || c.dead != nil {
+		return
+	}
+	c.draining = true
+	c.codec.GoAway(h2.ErrCodeNo)
+	c.touch()
+}
+
+// OnHead starts an exchange on a server's connection, or answers one on a client's.
+func (c *h2conn) OnHead(s *h2.Stream, end bool) {
+	st, _ := s.Owner.(*h2stream)
+	if st == nil {
+		st = c.newStream(s)
+		s.Owner = st
+		st.ended = end
+		c.w.loop.Go(st.serve)
+		return
+	}
+	st.gotHead = true
+	st.ended = st.ended || end
+	c.w.loop.Wake(st.reader)
+}
+
+// OnData keeps content for the stream's task.
+func (c *h2conn) OnData(s *h2.Stream, p []byte, end bool) {
+	st, _ := s.Owner.(*h2stream)
+	if st == nil {
+		c.codec.Consume(s, len(p))
+		return
+	}
+	st.receive(p, end)
+}
+
+// OnTrailers ends a message.
+func (c *h2conn) OnTrailers(s *h2.Stream) {
+	if st, _ := s.Owner.(*h2stream); st != nil {
+		st.ended = true
+		c.w.loop.Wake(st.reader)
+	}
+}
+
+// OnReset ends a stream the peer (or the codec) gave up.
+func (c *h2conn) OnReset(s *h2.Stream, code h2.ErrCode) {
+	if st, _ := s.Owner.(*h2stream); st != nil {
+		st.reset(code)
+	}
+}
+
+// OnWindow lets a sender go on.
+func (c *h2conn) OnWindow(s *h2.Stream) {
+	if st, _ := s.Owner.(*h2stream); st != nil {
+		c.w.loop.Wake(st.writer)
+	}
+}
+
+// OnGoAway stops new streams; the codec resets those the peer did not process.
+func (c *h2conn) OnGoAway(uint32, h2.ErrCode) {
+	c.draining = true
+	if c.ep != nil {
+		c.ep.retire(c)
+	}
+	c.touch()
+}
+
+// OnSettings wakes those who wait for more concurrent streams.
+func (c *h2conn) OnSettings() {
+	if c.ep != nil {
+		c.ep.wakeWaiters()
+	}
+}
+
+// corked is the connection under TLS: while corked it gathers the records of one flush into one write.
+type corked struct {
+	*loop.Conn
+	held []byte
+	on   bool
+}
+
+func (k *corked) Write(p []byte) (int, error) {
+	if k.on {
+		k.held = append(k.held, p...)
+		return len(p), nil
+	}
+	return k.Conn.Write(p)
+}
+
+// maxHeld is the size beyond which the gathering buffer is not kept.
+const maxHeld = 64 << 10
+
+func (k *corked) flush(t *tls.Conn, out []byte) error {
+	k.on = true
+	_, err := t.Write(out)
+	k.on = false
+	if err != nil {
+		return err
+	}
+	_, err = k.Conn.Write(k.held)
+	k.held = k.held[:0]
+	if cap(k.held) > maxHeld {
+		k.held = nil
+	}
+	return err
+}

@@ -1,0 +1,264 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/message"
+)
+
+var errHeadTooLarge = errors.New("the head is larger than 64 KiB")
+
+// resetError is a stream the peer reset, or the codec for the peer's fault.
+type resetError struct{ code h2.ErrCode }
+
+func (e *resetError) Error() string { return fmt.Sprintf("stream reset: %v", e.code) }
+
+// h2stream is one stream of an HTTP/2 connection. What arrives is kept until its task reads it, bounded by
+// the stream's window.
+type h2stream struct {
+	c *h2conn
+	s *h2.Stream
+
+	in, lent []byte // received; given out by the last Data
+	gotHead  bool
+	ended    bool // all of the message is here
+	err      error
+
+	reader, writer *loop.Task
+	serve          func() // server: the stream's exchange, as a task
+	gone           func() // told once when the peer gives the stream up
+	aborted        bool
+}
+
+// newStream takes a stream object from the worker's pool and ties it to the codec's.
+func (c *h2conn) newStream(s *h2.Stream) *h2stream {
+	w := c.w
+	var st *h2stream
+	if n := len(w.streams); n > 0 {
+		st = w.streams[n-1]
+		w.streams = w.streams[:n-1]
+	} else {
+		st = &h2stream{}
+		st.serve = func() { st.c.w.serveH2(st) }
+	}
+	st.c, st.s = c, s
+	c.open++
+	return st
+}
+
+func (st *h2stream) HTTP2() bool { return true }
+
+// serveH2 takes the request of a server's stream through the flow.
+func (w *worker) serveH2(st *h2stream) {
+	x := w.newExchange(st.c.origin, st)
+	x.req = &st.s.Head
+	if st.s.TooLarge {
+		x.refuse(&Failure{"read", 431, flagBadRequest, errHeadTooLarge})
+	} else {
+		x.serve()
+	}
+	w.freeExchange(x)
+}
+
+// receive keeps content.
+func (st *h2stream) receive(p []byte, end bool) {
+	if st.aborted || st.err != nil {
+		st.c.codec.Consume(st.s, len(p))
+		return
+	}
+	if len(p) > 0 {
+		if st.in == nil {
+			st.in = st.c.w.loop.Get(len(p))[:0]
+		}
+		st.in = append(st.in, p...)
+	}
+	st.ended = st.ended || end
+	st.c.w.loop.Wake(st.reader)
+}
+
+func (st *h2stream) reset(code h2.ErrCode) {
+	st.fail(&resetError{code})
+	st.tellGone()
+}
+
+// tellGone runs what OnGone asked for.
+func (st *h2stream) tellGone() {
+	if f := st.gone; f != nil {
+		st.gone = nil
+		f()
+	}
+}
+
+func (st *h2stream) OnGone(f func()) { st.gone = f }
+
+func (st *h2stream) fail(err error) {
+	if st.err == nil {
+		st.err = err
+	}
+	st.c.w.loop.Wake(st.reader)
+	st.c.w.loop.Wake(st.writer)
+}
+
+// broken returns why nothing more can happen on the stream.
+func (st *h2stream) broken() error {
+	if st.err != nil {
+		return st.err
+	}
+	return st.c.dead
+}
+
+func (st *h2stream) Head() (*message.Head, error) {
+	for !st.gotHead {
+		if err := st.broken(); err != nil {
+			return nil, err
+		}
+		st.wait(&st.reader)
+	}
+	// Another may follow if this one is informational.
+	st.gotHead = st.s.Head.Status >= 200 || st.s.Head.Method != ""
+	return &st.s.Head, nil
+}
+
+// wait parks the current task as reader or writer.
+func (st *h2stream) wait(who **loop.Task) {
+	*who = st.c.w.loop.Current()
+	st.c.w.loop.Park()
+	*who = nil
+}
+
+func (st *h2stream) Data() ([]byte, error) {
+	st.giveBack()
+	for len(st.in) == 0 {
+		if st.err != nil {
+			return nil, st.err
+		}
+		if st.ended {
+			return nil, io.EOF
+		}
+		if st.c.dead != nil {
+			return nil, st.c.dead
+		}
+		st.wait(&st.reader)
+	}
+	st.lent, st.in = st.in, nil
+	return st.lent, nil
+}
+
+// giveBack ends the loan of the last Data and opens the window again.
+func (st *h2stream) giveBack() {
+	if st.lent == nil {
+		return
+	}
+	st.c.codec.Consume(st.s, len(st.lent))
+	st.c.touch()
+	st.c.w.loop.Put(st.lent)
+	st.lent = nil
+}
+
+func (st *h2stream) Trailers() []message.Field { return st.s.Trailers }
+
+func (st *h2stream) Buffered() bool {
+	return len(st.in) > 0 || st.ended || st.broken() != nil
+}
+
+func (st *h2stream) Done() bool {
+	return st.ended && len(st.in) == 0 && len(st.s.Trailers) == 0
+}
+
+func (st *h2stream) StopReceiving() { st.fail(errStopped) }
+
+func (st *h2stream) SendHead(h *message.Head, end bool) error {
+	if err := st.broken(); err != nil {
+		return err
+	}
+	st.c.touch()
+	return st.c.codec.SendHead(st.s, h, end)
+}
+
+func (st *h2stream) SendData(p []byte, end bool) error {
+	for {
+		if err := st.broken(); err != nil {
+			return err
+		}
+		if st.c.full() {
+			st.c.waiting = append(st.c.waiting, st)
+			st.c.touch()
+			st.wait(&st.writer)
+			continue
+		}
+		n, err := st.c.codec.SendData(st.s, p, end)
+		if err != nil {
+			return err
+		}
+		st.c.touch()
+		if n == len(p) {
+			return nil
+		}
+		p = p[n:]
+		st.wait(&st.writer) // OnWindow wakes
+	}
+}
+
+func (st *h2stream) SendTrailers(t []message.Field) error {
+	if err := st.broken(); err != nil {
+		return err
+	}
+	st.c.touch()
+	return st.c.codec.SendTrailers(st.s, t)
+}
+
+// Flush does nothing: the connection is flushed at the end of each turn.
+func (st *h2stream) Flush() error { return nil }
+
+var abortCodes = [...]h2.ErrCode{
+	abortInternal: h2.ErrCodeInternal,
+	abortCancel:   h2.ErrCodeCancel,
+	abortRefused:  h2.ErrCodeRefusedStream,
+	abortNoError:  h2.ErrCodeNo,
+}
+
+func (st *h2stream) Abort(reason abortReason) {
+	if st.aborted {
+		return
+	}
+	st.aborted = true
+	if st.err == nil && st.c.dead == nil {
+		st.c.codec.Reset(st.s, abortCodes[reason])
+		st.c.touch()
+	}
+	st.fail(errStopped)
+}
+
+// Finish gives the stream back. A message that is not complete is cut.
+func (st *h2stream) Finish() {
+	c := st.c
+	if !st.ended || !st.s.SendClosed() {
+		reason := abortCancel
+		if st.s.SendClosed() {
+			reason = abortNoError
+		}
+		st.Abort(reason)
+	}
+	st.giveBack()
+	if st.in != nil {
+		c.codec.Consume(st.s, len(st.in))
+		c.w.loop.Put(st.in)
+	}
+	c.codec.Release(st.s)
+	c.open--
+	if c.draining {
+		c.touch()
+	}
+	if c.ep != nil && len(c.ep.waiters) > 0 {
+		c.ep.wakeWaiters()
+	}
+	serve := st.serve
+	*st = h2stream{serve: serve}
+	if len(c.w.streams) < maxPooled {
+		c.w.streams = append(c.w.streams, st)
+	}
+}

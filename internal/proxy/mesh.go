@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/identity"
+	"github.com/weft-mesh/weft/internal/loop"
+)
+
+// The mesh transport: between two proxies, one HTTP/2 connection over TLS 1.3 for each endpoint and worker.
+// HTTP requests are its streams; TCP connections are CONNECT streams. Two header fields, which programs can
+// neither send nor see, say what HTTP/2 cannot:
+const (
+	headerPort   = "weft-port"   // service port and the client's protocol: "9080 h1", "9080 h2", "9080 tcp"
+	headerSource = "weft-source" // NAMESPACE/NAME of the client's workload, for metrics; not proven, so never for policy
+)
+
+const (
+	handshakeTimeout = 5 * time.Second
+	maxMeshConns     = 8 // HTTP/2 connections for each endpoint, opened as streams run out
+)
+
+var errOverload = errors.New("too many requests wait for the endpoint")
+
+// maxWaiters bounds the requests that wait for a stream of one endpoint.
+const maxWaiters = 4096
+
+// openH2 returns a new stream on a connection to the endpoint, connecting if none has room.
+func (ep *endpoint) openH2() (*h2stream, error) {
+	for {
+		for _, c := range ep.conns {
+			if c.draining || c.dead != nil || !c.codec.CanOpen() {
+				continue
+			}
+			st := c.newStream(nil)
+			s, err := c.codec.Open(st)
+			if err != nil {
+				st.abandon()
+				continue
+			}
+			st.s = s
+			return st, nil
+		}
+		if err := ep.await(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// abandon gives back a stream object that never came to be.
+func (st *h2stream) abandon() {
+	st.c.open--
+	serve, w := st.serve, st.c.w
+	*st = h2stream{serve: serve}
+	w.streams = append(w.streams, st)
+}
+
+// await waits for a change: a new connection (which the first to come here makes), or room on one.
+func (ep *endpoint) await() error {
+	l := ep.w.loop
+	if !ep.dialing && len(ep.conns) < maxMeshConns {
+		ep.dialing = true
+		c, err := ep.dialH2()
+		ep.dialing, ep.dialErr = false, err
+		if err == nil && ep.left {
+			c.drain()
+			err = errNoEndpoint
+		}
+		if err == nil {
+			ep.conns = append(ep.conns, c)
+		}
+		ep.wakeWaiters()
+		return err
+	}
+	if len(ep.waiters) >= maxWaiters {
+		return errOverload
+	}
+	made := ep.dialing
+	ep.dialErr = nil
+	ep.waiters = append(ep.waiters, l.Current())
+	l.Park()
+	if made {
+		return ep.dialErr
+	}
+	return nil
+}
+
+func (ep *endpoint) wakeWaiters() {
+	for _, t := range ep.waiters {
+		ep.w.loop.Wake(t)
+	}
+	clear(ep.waiters)
+	ep.waiters = ep.waiters[:0]
+}
+
+// dialH2 connects and, but for a plain endpoint, proves both identities.
+func (ep *endpoint) dialH2() (*h2conn, error) {
+	raw, err := ep.connect()
+	if err != nil {
+		return nil, err
+	}
+	cfg := h2.Config{Client: true}
+	if ep.model.Plain {
+		c := newH2(ep.w, raw, nil, nil, cfg)
+		c.ep = ep
+		c.start(nil)
+		return c, nil
+	}
+	if ep.w.e.o.TLS == nil {
+		_ = raw.Close()
+		return nil, errors.New("this proxy has no identity, so it cannot join the mesh transport")
+	}
+	tc := ep.w.e.o.TLS.ClientConfig(ep.model.Identity)
+	tc.DynamicRecordSizingDisabled = true
+	c, err := ep.w.handshake(raw, func(k *corked) *tls.Conn { return tls.Client(k, tc) }, cfg)
+	if err != nil {
+		ep.unreachable()
+		return nil, fmt.Errorf("TLS with %s: %w", ep.model.Address, err)
+	}
+	c.ep = ep
+	c.start(nil)
+	return c, nil
+}
+
+// handshake runs TLS on a connection and makes it HTTP/2. On failure the connection is closed.
+func (w *worker) handshake(raw *loop.Conn, make func(*corked) *tls.Conn, cfg h2.Config) (*h2conn, error) {
+	k := &corked{Conn: raw}
+	t := make(k)
+	_ = raw.SetDeadline(w.loop.Now().Add(handshakeTimeout))
+	// The handshake parks inside raw; it has no context to end it but the deadline.
+	if err := t.Handshake(); err != nil { //nolint:noctx
+		_ = raw.Close()
+		return nil, err
+	}
+	_ = raw.SetDeadline(time.Time{})
+	state := t.ConnectionState()
+	peer, err := identity.PeerIdentity(&state)
+	if err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	c := newH2(w, raw, t, k, cfg)
+	c.peer = peer
+	return c, nil
+}
+
+// retire takes a connection out of the choice; its streams finish.
+func (ep *endpoint) retire(c *h2conn) {
+	for i, have := range ep.conns {
+		if have == c {
+			ep.conns = append(ep.conns[:i], ep.conns[i+1:]...)
+			break
+		}
+	}
+}
+
+// lost is told of a dead connection.
+func (ep *endpoint) lost(c *h2conn) {
+	ep.retire(c)
+	ep.wakeWaiters()
+}
+
+// serveMesh accepts the mesh transport: whoever proves an identity of the trust domain may send requests.
+func (w *worker) serveMesh(raw *loop.Conn) {
+	remote := raw.Remote()
+	tc := w.e.server
+	c, err := w.handshake(raw, func(k *corked) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, MaxStreams: 1000})
+	if err != nil {
+		w.closedDownstream()
+		w.refused(remote, identity.Classify(err), err)
+		return
+	}
+	c.origin = &origin{kind: fromMesh, peer: c.peer, peerID: c.peer.String(), remote: remote}
+	w.served[c] = struct{}{}
+	c.start(nil)
+}

@@ -1,0 +1,151 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// informational passes 1xx answers on until the final head is there, which respond sends.
+func (x *exchange) informational(h *message.Head) *Failure {
+	for h.Status < 200 && h.Status != 101 {
+		// 100 Continue and 103 Early Hints belong to the client (RFC 9110, section 15.2).
+		if err := x.down.SendHead(h, false); err != nil {
+			return x.clientFailure(err)
+		}
+		next, err := x.up.Head()
+		if err != nil {
+			return x.headFailure(err)
+		}
+		h = next
+	}
+	x.final = h
+	return nil
+}
+
+// respond sends the answer to the client: head, content, trailers.
+func (x *exchange) respond() *Failure {
+	h := x.final
+	x.rec.Status = h.Status
+	x.rec.HeadAt = x.w.loop.Now()
+	if x.rule != nil && !x.rule.Response.IsZero() {
+		route.Apply(&x.rule.Response, h)
+	}
+	if x.o.kind == fromMesh && !x.opaque {
+		h.Del(failureHeader) // ours to say, not the program's
+	}
+	agreed := x.switched && (h.Status == 101 || h.Status/100 == 2)
+	if x.switched && !agreed {
+		x.switched = false
+	}
+	if agreed {
+		return x.tunnel(h)
+	}
+	end := x.up.Done()
+	x.answered = true
+	if err := x.down.SendHead(h, end); err != nil {
+		return x.clientFailure(err)
+	}
+	if !end {
+		source, err := pump(x.down, x.up, &x.rec.ResponseBytes)
+		if err != nil {
+			return x.cut(source, err)
+		}
+	}
+	x.grpcOutcome(h)
+	return nil
+}
+
+// tunnel joins both sides after a protocol switch, until each has ended.
+func (x *exchange) tunnel(h *message.Head) *Failure {
+	x.agree(h)
+	x.answered = true
+	if err := x.down.SendHead(h, false); err != nil {
+		return x.clientFailure(err)
+	}
+	if err := x.down.Flush(); err != nil {
+		return x.clientFailure(err)
+	}
+	x.connected()
+	x.startUpload()
+	source, err := pump(x.down, x.up, &x.rec.ResponseBytes)
+	if err != nil {
+		f := x.cut(source, err)
+		x.down.StopReceiving()
+		x.down.Abort(abortInternal)
+		x.up.Abort(abortCancel)
+		return f
+	}
+	return nil
+}
+
+// agree writes the acceptance of a switch as the client's version of HTTP has it (RFC 8441, section 5).
+func (x *exchange) agree(h *message.Head) {
+	switch {
+	case x.req.Protocol == "" || x.opaque: // CONNECT
+		if !x.down.HTTP2() {
+			h.Length = message.Unknown
+		}
+	case x.down.HTTP2():
+		h.Status, h.Protocol = 200, ""
+	default:
+		h.Status, h.Protocol = 101, x.req.Protocol
+	}
+	if c, ok := x.up.(*h1conn); ok {
+		c.tunnel()
+	}
+}
+
+// cut says that an answer broke off within.
+func (x *exchange) cut(source bool, err error) *Failure {
+	if x.gone || !source {
+		return &Failure{"respond", statusClientGone, flagClientGone, err}
+	}
+	return &Failure{"receive", x.rec.Status, flagTruncated, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
+}
+
+// grpcOutcome notes the status of a gRPC call: in the trailers, or in the head when there is nothing else.
+func (x *exchange) grpcOutcome(h *message.Head) {
+	if !strings.HasPrefix(h.Get("content-type"), "application/grpc") {
+		return
+	}
+	for _, t := range x.up.Trailers() {
+		if t.Name == "grpc-status" {
+			x.rec.GRPCStatus = strings.Clone(t.Value)
+			return
+		}
+	}
+	x.rec.GRPCStatus = strings.Clone(h.Get("grpc-status"))
+}
+
+// fail answers for the upstream, or cuts an answer that has begun.
+func (x *exchange) fail(f *Failure) {
+	x.rec.Failure = f.Flag
+	if x.rec.Err = f.Err; f.Flag == flagInternal {
+		x.w.log.Error("exchange failed", "error", f)
+	}
+	_, raw := x.down.(*rawStream)
+	switch {
+	case x.answered || raw: // a program's own protocol has no place for an answer of ours
+		x.down.Abort(abortInternal)
+	case f.Status == statusClientGone:
+		x.rec.Status = statusClientGone
+		x.down.Abort(abortCancel)
+	default:
+		x.rec.Status = f.Status
+		x.answered = true
+		if err := x.reply(f); err != nil && !errors.Is(err, errStopped) {
+			x.down.Abort(abortInternal)
+		}
+	}
+}
+
+// refuse answers a request that cannot be taken at all.
+func (x *exchange) refuse(f *Failure) {
+	x.open()
+	x.fail(f)
+	x.end()
+}

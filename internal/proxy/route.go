@@ -1,0 +1,256 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// route finds who is to answer: service, rule, backend; or, for a request from the mesh, the local program.
+func (x *exchange) route() *Failure {
+	if x.o.kind == fromMesh {
+		return x.routeInbound()
+	}
+	// What only proxies say to each other is never taken from a program.
+	x.req.Del(headerPort)
+	x.req.Del(headerSource)
+	if f := x.resolve(); f != nil || x.fixed != nil {
+		return f
+	}
+	x.target, x.tport = x.service, x.port
+	if len(x.service.rules) == 0 || x.opaque {
+		return nil
+	}
+	i, _, ok := x.service.table.Match(x.req, x.port)
+	if !ok {
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s matches the request", x.service.Name)}
+	}
+	x.rule = x.service.rules[i]
+	x.rec.Rule = &x.rule.Ref
+	return x.chooseBackend()
+}
+
+// chooseBackend takes a share of the rule by weight and makes the changes the rule asks for.
+func (x *exchange) chooseBackend() *Failure {
+	i := route.PickBackend(x.rule.Rule, x.w.random.Uint64())
+	if i < 0 {
+		return &Failure{"route", 500, flagBadBackend, fmt.Errorf("%s has no backend with a weight", x.rule.Ref)}
+	}
+	b := &x.rule.backends[i]
+	if b.service == nil {
+		why := b.Invalid
+		if why == "" {
+			why = fmt.Sprintf("service %s does not exist", b.Service)
+		}
+		return &Failure{"route", 500, flagBadBackend, fmt.Errorf("%s: %s", x.rule.Ref, why)}
+	}
+	x.target = b.service
+	if b.Port != 0 {
+		x.tport = b.Port
+	}
+	if !x.rule.Request.IsZero() {
+		route.Apply(&x.rule.Request, x.req)
+	}
+	if !b.Request.IsZero() {
+		route.Apply(&b.Request, x.req)
+	}
+	return nil
+}
+
+// resolve finds the service that the client asks for.
+func (x *exchange) resolve() *Failure {
+	c := x.w.config
+	switch x.o.kind {
+	case fromCapture:
+		x.service, x.port = c.byVIP[x.o.dst.Addr()], x.o.dst.Port()
+		if x.service == nil {
+			return &Failure{"route", 502, flagNoService, fmt.Errorf("%s is the address of no service known here", x.o.dst)}
+		}
+	case fromUpstream:
+		x.port = x.o.port
+		if x.service = x.w.find(x.o.service); x.service == nil {
+			return &Failure{"route", 502, flagNoService, fmt.Errorf("there is no service %s", x.o.service)}
+		}
+	default:
+		return x.resolveHost()
+	}
+	return nil
+}
+
+// resolveHost finds a service by the request's authority, or a host outside the mesh.
+func (x *exchange) resolveHost() *Failure {
+	name, port, ok := parseHost(x.req.Authority, x.w.config.snapshot.Workload.Namespace())
+	if port == 0 {
+		port = 80
+	}
+	x.port = port
+	if ok {
+		if x.service = x.w.find(name); x.service != nil {
+			return nil
+		}
+	}
+	ep, err := x.w.external(x.req.Authority, port, x.down.HTTP2())
+	if err != nil {
+		return &Failure{"route", 502, flagNoService, err}
+	}
+	x.fixed = ep
+	return nil
+}
+
+// find returns a service by name, asking the control plane for it if it is not known here yet.
+func (w *worker) find(name model.ServiceName) *service {
+	if s := w.config.byName[name]; s != nil {
+		return s
+	}
+	lookup := w.e.o.Lookup
+	if lookup == nil {
+		return nil
+	}
+	var known bool
+	w.blocking(func() { known = lookup(name) })
+	if !known {
+		return nil
+	}
+	return w.config.byName[name]
+}
+
+// blocking runs f, which may block, on a goroutine of its own and parks the current task meanwhile.
+func (w *worker) blocking(f func()) {
+	t, done := w.loop.Current(), false
+	go func() {
+		f()
+		w.loop.Post(func() { done = true; w.loop.Wake(t) })
+	}()
+	for !done {
+		w.loop.Park()
+	}
+}
+
+// routeInbound finds the local program a mesh request is for.
+func (x *exchange) routeInbound() *Failure {
+	portText, via, _ := strings.Cut(x.req.Get(headerPort), " ")
+	port, err := parsePort(portText)
+	if err != nil {
+		return &Failure{"route", 400, flagBadRequest, fmt.Errorf("field %s: %w", headerPort, err)}
+	}
+	x.rec.Source = x.claimedSource()
+	x.req.Del(headerPort)
+	x.req.Del(headerSource)
+	x.port = port
+	x.opaque = via == "tcp"
+	if x.inbound = x.w.config.inbound[port]; x.inbound == nil {
+		return &Failure{"route", 503, flagNotInbound, fmt.Errorf("this workload serves no port %d", port)}
+	}
+	x.fixed = x.w.program(x.inbound, via)
+	return nil
+}
+
+// claimedSource is the name the client's proxy gives for its workload, if it fits the proven identity.
+func (x *exchange) claimedSource() string {
+	s := x.req.Get(headerSource)
+	if s == x.o.source {
+		return x.o.source
+	}
+	if ns, _, ok := strings.Cut(s, "/"); !ok || ns != x.o.peer.Namespace || len(s) > 256 {
+		return ""
+	}
+	x.o.source = strings.Clone(s)
+	return x.o.source
+}
+
+// program returns the endpoint that stands for a port of the local program. A port whose protocol is not
+// declared is spoken to as the client speaks.
+func (w *worker) program(in *model.Inbound, via string) *endpoint {
+	http2 := in.Protocol == model.HTTP2 || in.Protocol == model.GRPC || in.Protocol == model.Auto && via == "h2"
+	key := localKey{in.Port, http2}
+	ep := w.local[key]
+	if ep == nil {
+		ep = newEndpoint(w, &model.Endpoint{
+			ID: w.config.snapshot.Workload.ID, Address: localAddr(in.Port), Plain: true,
+		})
+		ep.http2 = http2
+		w.local[key] = ep
+	}
+	return ep
+}
+
+// prepare writes into the request what this hop adds, for the stream it leaves by.
+func (x *exchange) prepare() {
+	h := x.req
+	if x.ep.model.Plain {
+		if h.Protocol != "" && !x.opaque {
+			h.Method = "CONNECT"
+			if !x.up.HTTP2() {
+				h.Method = "GET"
+			}
+		}
+		if h.Scheme == "" {
+			h.Scheme = "http"
+		}
+		return
+	}
+	h.Scheme = "http"
+	via := hintH1
+	switch {
+	case x.opaque:
+		via = hintTCP
+	case x.down.HTTP2():
+		via = hintH2
+	}
+	h.Set(headerPort, x.w.hints.get(x.tport, via))
+	if s := x.w.config.source; s != "" {
+		h.Set(headerSource, s)
+	}
+	if h.Protocol != "" {
+		h.Method = "CONNECT"
+	}
+}
+
+// The protocols a mesh request says its client speaks.
+const (
+	hintH1 = iota
+	hintH2
+	hintTCP
+)
+
+// hints are the values of headerPort, made once for each port.
+type hints map[uint32]string
+
+func (hs hints) get(port uint16, via int) string {
+	key := uint32(port)<<2 | uint32(via)
+	s, ok := hs[key]
+	if !ok {
+		s = strconv.Itoa(int(port)) + [...]string{" h1", " h2", " tcp"}[via]
+		hs[key] = s
+	}
+	return s
+}
+
+// noEndpoint says why nobody can be picked.
+func (x *exchange) noEndpoint() *Failure {
+	all := x.w.sets[x.target.index].all
+	switch {
+	case len(x.tried) > 0:
+		return &Failure{"pick", 503, flagConnect, fmt.Errorf("none of the %d endpoints of %s could be reached", len(all), x.target.Name)}
+	case len(all) == 0:
+		return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("service %s has no endpoints", x.target.Name)}
+	}
+	return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("none of the %d endpoints of %s serves port %d", len(all), x.target.Name, x.tport)}
+}
+
+// refusedBy reports whether an answer says that the endpoint's proxy did not pass the request on, so that
+// another endpoint may be tried. Only a proxy can say so: it takes the field from its program's answers.
+func (ep *endpoint) refusedBy(h *message.Head) bool {
+	if ep.model.Plain {
+		return false
+	}
+	switch h.Get(failureHeader) {
+	case flagConnect, flagDraining, flagNotInbound, flagOverload:
+		return true
+	}
+	return false
+}

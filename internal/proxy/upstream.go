@@ -1,0 +1,244 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/balance"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/telemetry"
+)
+
+const (
+	connectTimeout = 3 * time.Second
+	idleUpstream   = 60 * time.Second // how long an unused connection is kept
+	maxIdle        = 128              // HTTP/1.1 connections kept for each endpoint
+)
+
+// endpointKey is what makes two endpoints of different snapshots the same.
+type endpointKey struct {
+	id      string
+	address netip.AddrPort
+	plain   bool
+	http2   bool // a plain one that speaks HTTP/2
+}
+
+func keyOf(m *model.Endpoint) endpointKey {
+	return endpointKey{id: m.ID, address: m.Address, plain: m.Plain}
+}
+
+// endpointSet is the endpoints of one service.
+type endpointSet struct{ all []*endpoint }
+
+// endpoint is one worker's view of an endpoint: its connections, load and health.
+type endpoint struct {
+	w     *worker
+	model *model.Endpoint
+	http2 bool // plain: speaks HTTP/2 with prior knowledge
+
+	inflight int
+	idle     []*h1conn // most recently used last
+	conns    []*h2conn // usable HTTP/2 connections
+	dialing  bool      // an HTTP/2 connection is being made
+	waiters  []*loop.Task
+	dialErr  error
+
+	failures int       // consecutive failures to connect
+	retryAt  time.Time // not picked before, while others are there
+	series   map[seriesKey]*telemetry.Series
+	used     time.Time // when the pool was last given a connection back
+	left     bool      // no longer configured: closes as it falls idle
+}
+
+func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
+	return &endpoint{w: w, model: m}
+}
+
+// pick chooses an endpoint of a service for a port: least request between two random choices, leaving out
+// those that drain, do not serve the port, or could not be reached just now. tried are left out too.
+func (w *worker) pick(svc *service, port uint16, tried []*endpoint) *endpoint {
+	set := &w.sets[svc.index]
+	now := w.loop.Now()
+	usable := func(i int) bool {
+		ep := set.all[i]
+		return ep.serves(port) && now.After(ep.retryAt) && !contains(tried, ep)
+	}
+	load := func(i int) int { return set.all[i].inflight }
+	if i := balance.LeastRequest(len(set.all), usable, load, w.random.Uint64()); i >= 0 {
+		return set.all[i]
+	}
+	// Better one that failed a moment ago than none.
+	desperate := func(i int) bool { return set.all[i].serves(port) && !contains(tried, set.all[i]) }
+	if i := balance.LeastRequest(len(set.all), desperate, load, w.random.Uint64()); i >= 0 {
+		return set.all[i]
+	}
+	return nil
+}
+
+func contains(list []*endpoint, ep *endpoint) bool {
+	for _, e := range list {
+		if e == ep {
+			return true
+		}
+	}
+	return false
+}
+
+func (ep *endpoint) serves(port uint16) bool {
+	if ep.model.Draining {
+		return false
+	}
+	if len(ep.model.Ports) == 0 {
+		return true
+	}
+	for _, p := range ep.model.Ports {
+		if p == port {
+			return true
+		}
+	}
+	return false
+}
+
+// open returns a stream to the endpoint, parking while it connects. reused tells that the connection has
+// carried exchanges before, and so may have been closed by the peer meanwhile.
+func (ep *endpoint) open(fresh, opaque bool) (s stream, reused bool, err error) {
+	if ep.model.Plain && opaque {
+		raw, err := ep.connect()
+		if err != nil {
+			return nil, false, err
+		}
+		return newRawStream(ep.w, raw, nil), false, nil
+	}
+	if ep.model.Plain && !ep.http2 {
+		if c := ep.takeIdle(); c != nil && !fresh {
+			return c, true, nil
+		}
+		c, err := ep.dialH1()
+		if err != nil {
+			return nil, false, err
+		}
+		return c, false, nil
+	}
+	st, err := ep.openH2()
+	if err != nil {
+		return nil, false, err
+	}
+	return st, true, nil
+}
+
+// connect makes a connection and keeps account of failures.
+func (ep *endpoint) connect() (*loop.Conn, error) {
+	raw, err := ep.w.loop.Dial(ep.model.Address, connectTimeout)
+	if err != nil {
+		ep.unreachable()
+		return nil, err
+	}
+	ep.failures, ep.retryAt = 0, time.Time{}
+	return raw, nil
+}
+
+// unreachable keeps the endpoint out of the choice for a time that doubles: 50 ms to 10 s.
+func (ep *endpoint) unreachable() {
+	const first, most = 50 * time.Millisecond, 10 * time.Second
+	delay := min(first<<min(ep.failures, 8), most)
+	ep.failures++
+	ep.retryAt = ep.w.loop.Now().Add(delay)
+}
+
+func (ep *endpoint) dialH1() (*h1conn, error) {
+	raw, err := ep.connect()
+	if err != nil {
+		return nil, err
+	}
+	p := &pooled{ep: ep}
+	c := &h1conn{loop: ep.w.loop, raw: raw, rw: raw, client: true}
+	p.c, p.broke = c, p.onReadable
+	c.finished = p.finished
+	c.begin()
+	return c, nil
+}
+
+// pooled is an HTTP/1.1 connection's life in its endpoint's pool.
+type pooled struct {
+	ep    *endpoint
+	c     *h1conn
+	broke func()
+}
+
+// finished takes the connection back after an exchange, or closes it.
+func (p *pooled) finished(c *h1conn) {
+	if !c.reusable() || c.r < c.w || p.ep.left || len(p.ep.idle) >= maxIdle {
+		c.rest()
+		_ = c.raw.Close()
+		return
+	}
+	c.rest()
+	c.begin()
+	p.ep.used = p.ep.w.loop.Now()
+	c.raw.OnReadable(p.broke)
+	p.ep.idle = append(p.ep.idle, c)
+}
+
+// onReadable runs when an idle connection has something to say: its end, or bytes nobody asked for.
+func (p *pooled) onReadable() {
+	for i, c := range p.ep.idle {
+		if c == p.c {
+			p.ep.idle = append(p.ep.idle[:i], p.ep.idle[i+1:]...)
+			break
+		}
+	}
+	_ = p.c.raw.Close()
+}
+
+// takeIdle returns the connection used last; those that ended meanwhile are skipped.
+func (ep *endpoint) takeIdle() *h1conn {
+	for n := len(ep.idle); n > 0; n = len(ep.idle) {
+		c := ep.idle[n-1]
+		if !c.raw.CancelReadable() {
+			// Its end has been seen: onReadable is about to run and takes it out.
+			ep.idle = ep.idle[:n-1]
+			continue
+		}
+		ep.idle[n-1] = nil
+		ep.idle = ep.idle[:n-1]
+		return c
+	}
+	return nil
+}
+
+// sweep closes connections that have been idle too long: the oldest are at the front.
+func (ep *endpoint) sweep(now time.Time) {
+	if n := len(ep.idle); n > 0 && ep.inflight == 0 && now.Sub(ep.used) > idleUpstream {
+		ep.closeIdle()
+	}
+	if len(ep.conns) > 1 && ep.inflight == 0 {
+		for _, c := range append([]*h2conn(nil), ep.conns[1:]...) {
+			c.drain()
+			ep.retire(c)
+		}
+	}
+}
+
+func (ep *endpoint) closeIdle() {
+	for c := ep.takeIdle(); c != nil; c = ep.takeIdle() {
+		_ = c.raw.Close()
+	}
+}
+
+// leave ends an endpoint that is no longer configured: what is in flight finishes.
+func (ep *endpoint) leave() {
+	ep.left = true
+	ep.closeIdle()
+	for _, c := range append([]*h2conn(nil), ep.conns...) {
+		c.drain()
+	}
+	ep.conns = nil
+}
+
+var errNoEndpoint = errors.New("no endpoint")
+
+// describe names an endpoint for messages: its ID, which is no address.
+func (ep *endpoint) describe() string { return fmt.Sprintf("endpoint %s", ep.model.ID) }

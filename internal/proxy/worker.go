@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/telemetry"
+)
+
+// maxPooled bounds the finished objects of one kind that a worker keeps for reuse.
+const maxPooled = 1024
+
+// worker is the engine on one event loop. All of it belongs to that loop.
+type worker struct {
+	e      *Engine
+	loop   *loop.Loop
+	log    *slog.Logger
+	config *config
+	sets   []endpointSet // by service.index
+	local  map[localKey]*endpoint
+	random *rand.PCG
+	rec    *telemetry.Recorder
+
+	// endpoints outlive snapshots: connections, load and health are kept by what an endpoint is.
+	endpoints map[endpointKey]*endpoint
+
+	exchanges []*exchange
+	streams   []*h2stream
+	served    map[*h2conn]struct{} // servers' HTTP/2 connections
+	servers   map[*h1server]struct{}
+	tunnels   map[*rawStream]struct{}
+	outside   map[string]*endpoint // hosts outside the mesh
+	hints     hints
+	spoken    map[portKey]bool // ports on which servers spoke first
+
+	stops        []func() // of accepting
+	refusals     uint64   // connections turned away
+	refusedSince time.Time
+	refusedCount int
+
+	connections int // downstream
+	active      int // exchanges and tunnels
+	draining    bool
+	logging     bool // the access log has lines to write
+	sweeping    loop.Timer
+}
+
+// localKey names a port of the workload's own program.
+type localKey struct {
+	port  uint16
+	http2 bool
+}
+
+// portKey names a port of a service.
+type portKey struct {
+	service model.ServiceName
+	port    uint16
+}
+
+func newWorker(e *Engine, l *loop.Loop) *worker {
+	w := &worker{
+		e: e, loop: l, log: e.o.Logger,
+		random:    rand.NewPCG(rand.Uint64(), rand.Uint64()),
+		endpoints: map[endpointKey]*endpoint{},
+		local:     map[localKey]*endpoint{},
+		served:    map[*h2conn]struct{}{},
+		servers:   map[*h1server]struct{}{},
+		tunnels:   map[*rawStream]struct{}{},
+		outside:   map[string]*endpoint{},
+		hints:     hints{},
+		spoken:    map[portKey]bool{},
+		rec: telemetry.NewRecorder(telemetry.Options{
+			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,
+		}),
+	}
+	w.config, _ = compile(&model.Snapshot{})
+	w.scheduleSweep()
+	return w
+}
+
+// adopt makes the worker run a configuration. Endpoints that stay keep their connections and counts.
+func (w *worker) adopt(c *config) {
+	w.config = c
+	w.sets = make([]endpointSet, len(c.services))
+	kept := make(map[endpointKey]*endpoint, len(w.endpoints))
+	for i, svc := range c.services {
+		set := &w.sets[i]
+		for j := range svc.Endpoints {
+			m := &svc.Endpoints[j]
+			key := keyOf(m)
+			ep := kept[key]
+			if ep == nil {
+				if ep = w.endpoints[key]; ep == nil {
+					ep = newEndpoint(w, m)
+				}
+				ep.model = m
+				ep.series = nil // rules and services may have gone
+				kept[key] = ep
+			}
+			set.all = append(set.all, ep)
+		}
+	}
+	for key, ep := range w.endpoints {
+		if kept[key] == nil {
+			ep.leave()
+		}
+	}
+	w.endpoints = kept
+	for _, ep := range w.local {
+		ep.series = nil
+	}
+	for c := range w.served {
+		c.origin.series = nil
+	}
+}
+
+// sweepEvery is how often idle connections and endpoints are looked at.
+const sweepEvery = 15 * time.Second
+
+func (w *worker) scheduleSweep() {
+	w.loop.AfterFunc(&w.sweeping, sweepEvery, func() {
+		now := w.loop.Now()
+		for _, ep := range w.endpoints {
+			ep.sweep(now)
+		}
+		for _, ep := range w.local {
+			ep.sweep(now)
+		}
+		for _, ep := range w.outside {
+			ep.sweep(now)
+		}
+		for s := range w.servers {
+			if !s.busy && now.Sub(s.since) > w.e.o.IdleTimeout {
+				_ = s.c.raw.Close()
+			}
+		}
+		w.scheduleSweep()
+	})
+}
+
+// forget drops a dead HTTP/2 connection from wherever it is listed.
+func (w *worker) forget(c *h2conn) {
+	if c.ep != nil {
+		c.ep.lost(c)
+		return
+	}
+	if _, ok := w.served[c]; ok {
+		delete(w.served, c)
+		w.closedDownstream()
+	}
+}
+
+// admit counts a downstream connection in, or refuses it.
+func (w *worker) admit() bool {
+	if w.draining || w.connections >= w.e.o.MaxConnections {
+		return false
+	}
+	w.connections++
+	return true
+}
+
+func (w *worker) closedDownstream() {
+	w.connections--
+}
