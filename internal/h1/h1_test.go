@@ -116,48 +116,96 @@ func TestRequests(t *testing.T) {
 		want     message.Head
 		f        Framing
 	}{
-		{"plain", "GET /a?b HTTP/1.1\r\nHost: x:80\r\nX-A:  v \t\r\nAccept: */*\r\n\r\n",
+		{
+			"plain", "GET /a?b HTTP/1.1\r\nHost: x:80\r\nX-A:  v \t\r\nAccept: */*\r\n\r\n",
 			message.Head{Method: "GET", Authority: "x:80", Path: "/a?b", Length: -1, Fields: []message.Field{{Name: "x-a", Value: "v"}, {Name: "accept", Value: "*/*"}}},
-			Framing{KeepAlive: true, Minor: 1}},
-		{"empty line first", "\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1}, Framing{Minor: 1}},
-		{"1.0", "GET / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
-			message.Head{Method: "GET", Path: "/", Length: -1}, Framing{}},
-		{"length", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0012\r\nexpect: 100-Continue\r\n\r\n",
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"empty line first", "\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1},
+			Framing{Minor: 1},
+		},
+		{
+			"1.0", "GET / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
+			message.Head{Method: "GET", Path: "/", Length: -1},
+			Framing{},
+		},
+		{
+			"length", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0012\r\nexpect: 100-Continue\r\n\r\n",
 			message.Head{Method: "POST", Authority: "x", Path: "/", Length: 12, Fields: []message.Field{{Name: "expect", Value: "100-Continue"}}},
-			Framing{Body: Length, Length: 12, KeepAlive: true, Minor: 1, Expect100: true}},
-		{"length 0", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
-			message.Head{Method: "POST", Authority: "x", Path: "/"}, Framing{KeepAlive: true, Minor: 1}},
-		{"chunked", "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\nte: trailers, deflate;q=0.5\r\n\r\n",
+			Framing{Body: Length, Length: 12, KeepAlive: true, Minor: 1, Expect100: true},
+		},
+		{
+			"length 0", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+			message.Head{Method: "POST", Authority: "x", Path: "/"},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"chunked", "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\nte: trailers, deflate;q=0.5\r\n\r\n",
 			message.Head{Method: "POST", Authority: "x", Path: "/", Length: -1, Fields: []message.Field{{Name: "te", Value: "trailers"}}},
-			Framing{Body: Chunked, KeepAlive: true, Minor: 1, TrailersOK: true}},
-		{"te without trailers", "GET / HTTP/1.1\r\nhost: x\r\nte: deflate\r\n\r\n",
-			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"upgrade", "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n",
+			Framing{Body: Chunked, KeepAlive: true, Minor: 1, TrailersOK: true},
+		},
+		{
+			"te without trailers", "GET / HTTP/1.1\r\nhost: x\r\nte: deflate\r\n\r\n",
+			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"upgrade", "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n",
 			message.Head{Method: "GET", Authority: "x", Path: "/ws", Protocol: "websocket", Length: -1, Fields: []message.Field{{Name: "sec-websocket-key", Value: "k"}}},
-			Framing{KeepAlive: true, Minor: 1}},
-		{"upgrade not nominated", "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
-			message.Head{Method: "GET", Authority: "x", Path: "/ws", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"h2c", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
-			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"nominated", "GET / HTTP/1.1\r\nHost: x\r\nX-Hop: 1\r\nConnection: x-hop, host, authorization, content-length\r\nAuthorization: a\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\r\n",
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"upgrade not nominated", "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
+			message.Head{Method: "GET", Authority: "x", Path: "/ws", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"h2c", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"nominated", "GET / HTTP/1.1\r\nHost: x\r\nX-Hop: 1\r\nConnection: x-hop, host, authorization, content-length\r\nAuthorization: a\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\r\n",
 			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1, Fields: []message.Field{{Name: "authorization", Value: "a"}}},
-			Framing{KeepAlive: true, Minor: 1}},
-		{"absolute", "GET HTTP://X:80/p HTTP/1.1\r\nHost: x\r\n\r\n",
-			message.Head{Method: "GET", Scheme: "http", Authority: "X:80", Path: "/p", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"absolute without path", "GET http://x?q HTTP/1.1\r\nHost: x\r\n\r\n",
-			message.Head{Method: "GET", Scheme: "http", Authority: "x", Path: "/?q", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"options star", "OPTIONS * HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
-			message.Head{Method: "OPTIONS", Authority: "[::1]:8080", Path: "*", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"options absolute", "OPTIONS http://x HTTP/1.1\r\nHost: x\r\n\r\n",
-			message.Head{Method: "OPTIONS", Scheme: "http", Authority: "x", Path: "*", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"connect", "CONNECT db:5432 HTTP/1.1\r\nHost: db\r\n\r\n",
-			message.Head{Method: "CONNECT", Authority: "db:5432", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"own method", "PURGE /\xc3\xa9|x HTTP/1.1\r\nHost: x\r\n\r\n",
-			message.Head{Method: "PURGE", Authority: "x", Path: "/\xc3\xa9|x", Length: -1}, Framing{KeepAlive: true, Minor: 1}},
-		{"long name", "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("N", 100) + ": \xff\tv\r\n\r\n",
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"absolute", "GET HTTP://X:80/p HTTP/1.1\r\nHost: x\r\n\r\n",
+			message.Head{Method: "GET", Scheme: "http", Authority: "X:80", Path: "/p", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"absolute without path", "GET http://x?q HTTP/1.1\r\nHost: x\r\n\r\n",
+			message.Head{Method: "GET", Scheme: "http", Authority: "x", Path: "/?q", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"options star", "OPTIONS * HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
+			message.Head{Method: "OPTIONS", Authority: "[::1]:8080", Path: "*", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"options absolute", "OPTIONS http://x HTTP/1.1\r\nHost: x\r\n\r\n",
+			message.Head{Method: "OPTIONS", Scheme: "http", Authority: "x", Path: "*", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"connect", "CONNECT db:5432 HTTP/1.1\r\nHost: db\r\n\r\n",
+			message.Head{Method: "CONNECT", Authority: "db:5432", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"own method", "PURGE /\xc3\xa9|x HTTP/1.1\r\nHost: x\r\n\r\n",
+			message.Head{Method: "PURGE", Authority: "x", Path: "/\xc3\xa9|x", Length: -1},
+			Framing{KeepAlive: true, Minor: 1},
+		},
+		{
+			"long name", "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("N", 100) + ": \xff\tv\r\n\r\n",
 			message.Head{Method: "GET", Authority: "x", Path: "/", Length: -1, Fields: []message.Field{{Name: strings.Repeat("n", 100), Value: "\xff\tv"}}},
-			Framing{KeepAlive: true, Minor: 1}},
+			Framing{KeepAlive: true, Minor: 1},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -285,9 +333,15 @@ func TestAppendNeverInjects(t *testing.T) {
 	evil := []string{"a\r\nx: y", "a\nb", "a\rb", "a\x00b", "a b\x7f"}
 	for _, s := range evil {
 		h := message.Head{Method: "GET", Authority: "h", Path: "/", Length: message.Unknown, Fields: []message.Field{
-			{Name: s, Value: "v"}, {Name: "n", Value: s}, {Name: "Upper", Value: "v"}, {Name: "", Value: "v"},
-			{Name: "content-length", Value: "5"}, {Name: "transfer-encoding", Value: "chunked"}, {Name: "host", Value: "b"},
-			{Name: "connection", Value: "close"}, {Name: "ok", Value: "1"},
+			{Name: s, Value: "v"},
+			{Name: "n", Value: s},
+			{Name: "Upper", Value: "v"},
+			{Name: "", Value: "v"},
+			{Name: "content-length", Value: "5"},
+			{Name: "transfer-encoding", Value: "chunked"},
+			{Name: "host", Value: "b"},
+			{Name: "connection", Value: "close"},
+			{Name: "ok", Value: "1"},
 		}}
 		if got := string(AppendRequest(nil, &h, NoBody)); got != "GET / HTTP/1.1\r\nhost: h\r\nok: 1\r\n\r\n" {
 			t.Errorf("fields: %q", got)

@@ -36,7 +36,8 @@ func TestReasons(t *testing.T) {
 func sameAsNetHTTP(t interface {
 	Fatalf(string, ...any)
 	Helper()
-}, in []byte, h *message.Head, f Framing) {
+}, in []byte, h *message.Head, f Framing,
+) {
 	t.Helper()
 	in = bytes.TrimPrefix(in, []byte("\r\n")) // net/http's server has it cut elsewhere
 	r, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(in), len(in)+16))

@@ -124,10 +124,14 @@ const maxAttempts = 3
 // x.answer-to-be is the head that x.up delivered last.
 func (x *exchange) forward() *Failure {
 	x.canRetry = true
+	var last *Failure
 	for attempt := 1; ; attempt++ {
 		fresh := x.rec.Failure != "" // the last attempt met a stale connection
 		f := x.attempt(fresh)
-		x.rec.Attempts = attempt
+		if f != nil && f.Stage == "pick" && last != nil {
+			return last // nobody else is left to try: what failed says more
+		}
+		last, x.rec.Attempts = f, attempt
 		if f == nil {
 			x.rec.Failure = ""
 			return nil

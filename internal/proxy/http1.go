@@ -11,8 +11,10 @@ import (
 )
 
 var (
-	errStopped   = errors.New("no longer wanted")
-	errTruncated = errors.New("the connection ended in the middle of a message")
+	errStopped = errors.New("no longer wanted")
+	// errUnwritable is a head that HTTP/1.1 cannot carry safely; the codec has written nothing.
+	errUnwritable = &h1.Error{Status: 400, Reason: "the head cannot be written as HTTP/1.1"}
+	errTruncated  = errors.New("the connection ended in the middle of a message")
 )
 
 // h1conn is one HTTP/1.1 connection, a server's or a client's. It is a stream, once for each exchange.
@@ -253,10 +255,14 @@ func (c *h1conn) SendHead(h *message.Head, end bool) error {
 	if c.out == nil {
 		c.out = c.loop.Get(loop.SmallBuffer)[:0]
 	}
+	before := len(c.out)
 	if c.client {
 		c.sending = requestBody(h, end)
 		c.method = h.Method
-		c.out = h1.AppendRequest(c.out, h, c.sending)
+		if c.out = h1.AppendRequest(c.out, h, c.sending); len(c.out) == before {
+			c.failed = true
+			return errUnwritable
+		}
 		if h.Protocol != "" || h.Method == "CONNECT" {
 			// Nothing may follow before the server has agreed; then it is a tunnel.
 			return c.Flush()
@@ -266,7 +272,10 @@ func (c *h1conn) SendHead(h *message.Head, end bool) error {
 			c.out = h1.AppendResponse(c.out, h, h1.NoBody, false)
 			return c.Flush()
 		}
-		c.respond(h, end)
+		if c.respond(h, end); len(c.out) == before {
+			c.failed = true
+			return errUnwritable
+		}
 	}
 	c.sendDone = end
 	if end {

@@ -234,8 +234,6 @@ func (hs hints) get(port uint16, via int) string {
 func (x *exchange) noEndpoint() *Failure {
 	all := x.w.sets[x.target.index].all
 	switch {
-	case len(x.tried) > 0:
-		return &Failure{"pick", 503, flagConnect, fmt.Errorf("none of the %d endpoints of %s could be reached", len(all), x.target.Name)}
 	case len(all) == 0:
 		return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("service %s has no endpoints", x.target.Name)}
 	}

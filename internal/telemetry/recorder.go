@@ -67,7 +67,7 @@ func (r *Recorder) Series(k Key) *Series {
 		r.stats.Overflows++
 		return r.overflow
 	}
-	s := &Series{Key: k}
+	s := &Series{Key: k.valid()}
 	r.series[k] = s
 	return s
 }

@@ -1,12 +1,25 @@
 package telemetry
 
 import (
+	"strings"
+
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 )
 
 // Key holds the labels of a series; discoveryv1.Series says what each means.
 type Key struct {
 	Direction, Source, SourceID, Destination, DestinationID, Service, Route, Protocol, TLS, Version string
+}
+
+// valid returns the key with what is not UTF-8 replaced: a peer names its service itself, and one bad byte
+// would make a whole report or scrape fail to encode.
+func (k Key) valid() Key {
+	for _, s := range []*string{
+		&k.Direction, &k.Source, &k.SourceID, &k.Destination, &k.DestinationID, &k.Service, &k.Route, &k.Protocol, &k.TLS, &k.Version,
+	} {
+		*s = strings.ToValidUTF8(*s, "\uFFFD")
+	}
+	return k
 }
 
 // Series counts the requests or connections with the same labels, since the proxy started.

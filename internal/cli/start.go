@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/weft-mesh/weft/api/weft/admin/v1/adminv1connect"
+)
+
+// ServeOptions is what `weft serve` was told.
+type ServeOptions struct {
+	DataDir string // of the embedded store, the CA's key and the tokens
+	Store   string // "" is the embedded etcd; else etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]
+
+	// Files for TLS to an outside store: PEM. Empty means no TLS, or the system's roots.
+	StoreCA, StoreCert, StoreKey string
+	StoreUser, StorePasswordFile string
+
+	CAKey string // file of the key that seals the CA in the store; "" is ca.key in DataDir
+
+	TrustDomain string
+	Instance    string        // name of this control plane among those on one store; "" is made from the host's
+	SVIDTTL     time.Duration // life of a workload's certificate
+
+	Socket      string // of the API
+	Listen      string // of the API over TLS; "" is none
+	Cert, Key   string // PEM files of the API's own certificate; "" is one of the mesh's CA
+	TokenFile   string // bearer token for Listen; made when missing
+	ProxySocket string // where local proxies connect
+	ProxyListen string // where proxies on other machines connect; "" is none
+
+	Version string
+	Logger  *slog.Logger
+}
+
+// RunOptions is what `weft run` was told; the texts of ports, upstreams and labels are not parsed yet.
+type RunOptions struct {
+	Service, Version, Namespace, Account string
+
+	Ports     []string // [SERVICE_PORT:]PORT[/PROTOCOL]
+	Health    string   // path; "" probes the port
+	Capture   string   // "auto", "ebpf" or "explicit"
+	Upstreams []string // SERVICE[.NAMESPACE][:PORT][=LOCALPORT]
+	Labels    []string // KEY=VALUE
+	AccessLog string   // file; "-" is stderr; "" is none
+	Proxy     string   // path of weft-proxy; "" is beside this program, else in PATH
+	Command   []string
+
+	Admin  adminv1connect.AdminServiceClient
+	Target string // the control plane, as messages name it
+	Logger *slog.Logger
+
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// DemoOptions is what `weft demo` was told.
+type DemoOptions struct {
+	Name    string  // "bookinfo"
+	Check   bool    // prove itself and end
+	DataDir string  // "" is a temporary one
+	Keep    bool    // keep the data and the logs
+	Load    float64 // requests per second of the gentle load; 0 takes the sample's, negative none
+
+	Logger *slog.Logger
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+}
