@@ -36,6 +36,7 @@ func options() cli.Options {
 		Stderr:     os.Stderr,
 		Terminal:   term.IsTerminal(os.Stdout.Fd()),
 		Getenv:     os.Getenv,
+		Serve:      runServe,
 		Run:        runProgram,
 		Demo:       runDemo,
 		DemoClient: demo.RunClient,

@@ -91,7 +91,7 @@ func (r *registrar) step(ctx context.Context, err error) bool {
 func (r *registrar) register(ctx context.Context) {
 	req := &discoveryv1.RegisterRequest{
 		Service: r.a.o.Service, Address: r.a.meshAddress().String(), Labels: r.a.o.Labels,
-		TtlSeconds: uint32(leaseTTL / time.Second),
+		TtlSeconds: uint32(leaseTTL / time.Second), Id: r.a.o.ID,
 	}
 	for _, p := range r.a.o.Ports {
 		req.Ports = append(req.Ports, &discoveryv1.Port{Number: uint32(p.ServicePort), Protocol: string(p.Protocol)})
@@ -111,7 +111,7 @@ func (r *registrar) register(ctx context.Context) {
 func (r *registrar) deregister(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, err := r.client.Deregister(ctx, connect.NewRequest(&discoveryv1.DeregisterRequest{})); err != nil {
+	if _, err := r.client.Deregister(ctx, connect.NewRequest(&discoveryv1.DeregisterRequest{Id: r.a.o.ID})); err != nil {
 		// The lease ends it.
 		r.a.log.Debug("deregistration failed", "error", err)
 	}

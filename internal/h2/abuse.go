@@ -6,7 +6,10 @@ package h2
 //
 //	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream
 //	made-you-reset (CVE-2025-8671)      costDriven: 200 resets we were driven to
-//	SETTINGS, PING, PRIORITY floods     200, 1,000, 2,000 frames
+//	SETTINGS, PING, PRIORITY floods     200, 1,000, 2,000 frames; 64 settings in a frame
+//	SETTINGS and PING acknowledgements  1,000 frames
+//	GOAWAY                              200 frames
+//	informational responses             400
 //	empty DATA, empty HEADERS blocks    400 frames
 //	WINDOW_UPDATE                       2,000 frames without content sent or received
 //	unknown frame types                 1,000 frames

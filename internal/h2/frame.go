@@ -153,7 +153,7 @@ func (c *Conn) onData(id uint32, flags byte, p []byte) error {
 	}
 	c.ev.OnData(s, data, end)
 	if end {
-		c.endReceive(s)
+		c.endReceive(s, id)
 	}
 	return nil
 }
@@ -196,11 +196,12 @@ func (c *Conn) onPing(id uint32, flags byte, p []byte) error {
 		return c.fail(ErrCodeProtocol, "PING on a stream")
 	case len(p) != 8:
 		return c.fail(ErrCodeFrameSize, "PING that is not 8 bytes long")
-	case flags&flagAck != 0:
-		return c.onPong(p)
 	}
 	if err := c.spend(costPing, "too many PINGs"); err != nil {
 		return err
+	}
+	if flags&flagAck != 0 {
+		return c.onPong(p)
 	}
 	c.out = append(appendHeader(c.out, 8, typePing, flagAck, 0), p...)
 	return c.queued(frameHeader + 8)

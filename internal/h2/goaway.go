@@ -30,11 +30,32 @@ func (c *Conn) GoAway(code ErrCode) {
 
 // onPong: the peer has seen the announcement; what it opens from now on is not taken.
 func (c *Conn) onPong(p []byte) error {
-	if c.away.announced && !c.away.final && [8]byte(p) == goAwayPing {
-		c.away.final = true
-		c.goAwayFrame(c.lastPeer, ErrCodeNo, "")
+	if c.away.announced && [8]byte(p) == goAwayPing {
+		c.FinishGoAway()
+	} else if h, ok := c.ev.(PongHandler); ok {
+		h.OnPong([8]byte(p))
 	}
 	return nil
+}
+
+// FinishGoAway ends what GoAway began without waiting for the peer's answer: it names the last stream that is
+// served, and refuses later ones. It does nothing before GoAway, or a second time.
+func (c *Conn) FinishGoAway() {
+	if c.err != nil || !c.away.announced || c.away.final {
+		return
+	}
+	c.away.final = true
+	c.goAwayFrame(c.lastPeer, ErrCodeNo, "")
+}
+
+// PongHandler is a Handler that wants to know of answers to Ping.
+type PongHandler interface{ OnPong(data [8]byte) }
+
+// Ping queues a PING; a Handler that is a PongHandler gets the answer (RFC 9113, section 6.7).
+func (c *Conn) Ping(data [8]byte) {
+	if c.err == nil {
+		c.out = append(appendHeader(c.out, 8, typePing, 0, 0), data[:]...)
+	}
 }
 
 // Drained reports that the connection takes no new streams and has none left: it may be closed.
@@ -55,6 +76,9 @@ func (c *Conn) onGoAway(id uint32, p []byte) error {
 	}
 	if len(p) < 8 {
 		return c.fail(ErrCodeFrameSize, "GOAWAY shorter than 8 bytes")
+	}
+	if err := c.spend(costSettings, "too many GOAWAY frames"); err != nil {
+		return err
 	}
 	last := binary.BigEndian.Uint32(p) & maxStreamID
 	code := ErrCode(binary.BigEndian.Uint32(p[4:]))

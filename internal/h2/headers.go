@@ -118,10 +118,9 @@ func (c *Conn) onBlock(id uint32, flags byte, p []byte) error {
 	}
 	trailers := s != nil && s.headDone
 	c.head = headReader{response: c.cfg.Client}
-	var scrap message.Head
 	switch {
 	case s == nil:
-		c.head.h = &scrap
+		c.head.h = new(message.Head) // decoded for the table's sake alone
 	case trailers:
 		c.head.trailers = &s.Trailers
 	default:
@@ -150,10 +149,16 @@ func (c *Conn) onBlock(id uint32, flags byte, p []byte) error {
 	return c.onHead(s, end)
 }
 
-// refuse turns away a stream that is one too many, or comes after the end was announced.
+// unreadFactor times Config.MaxOutput is how much may wait for the peer to read before its streams are refused.
+const unreadFactor = 4
+
+// refuse turns away a stream that is one too many, comes after the end was announced, or from a peer that
+// does not read.
 func (c *Conn) refuse(s *Stream) (bool, error) {
 	late := c.away.final
-	if uint32(c.peerOpen) <= c.cfg.MaxStreams && !late {
+	// Answers count too: their heads are under no window, and a peer that does not read must not have more.
+	unread := len(c.Output()) > unreadFactor*c.cfg.MaxOutput
+	if uint32(c.peerOpen) <= c.cfg.MaxStreams && !late && !unread {
 		return false, nil
 	}
 	s.released = true // nobody has it
@@ -179,8 +184,9 @@ func (c *Conn) onTrailers(s *Stream, end bool) error {
 	case s.declared >= 0 && s.received != s.declared:
 		return c.streamError(s, ErrCodeProtocol, "content does not have the declared length")
 	}
+	id := s.ID
 	c.ev.OnTrailers(s)
-	c.endReceive(s)
+	c.endReceive(s, id)
 	return nil
 }
 
@@ -210,9 +216,13 @@ func (c *Conn) onHead(s *Stream, end bool) error {
 	if end && s.declared > 0 {
 		return c.malformed(s)
 	}
+	id := s.ID
 	c.ev.OnHead(s, end)
 	if end {
-		c.endReceive(s)
+		c.endReceive(s, id)
+	}
+	if informational {
+		return c.spend(costEmpty, "too many informational responses")
 	}
 	return nil
 }

@@ -17,7 +17,6 @@ type side struct {
 	window int
 	away   []ErrCode
 	hold   bool // do not consume
-	echo   bool // server: answer each request at its end
 }
 
 func newSide(t testing.TB, cfg Config) *side {

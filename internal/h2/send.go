@@ -203,6 +203,14 @@ func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 	return n, nil
 }
 
+// SendWindow returns how many bytes SendData would take now, at least 0.
+func (c *Conn) SendWindow(s *Stream) int {
+	if c.sendable(s) != nil {
+		return 0
+	}
+	return int(max(0, min(s.sendWindow, c.sendWindow)))
+}
+
 // unblock tells streams that wait for the connection's window, those that have waited longest first.
 func (c *Conn) unblock() {
 	for i := 0; i < len(c.blocked) && c.sendWindow > 0; {

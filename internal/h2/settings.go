@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 )
 
+// maxSettings bounds the settings of one frame: each change of the initial window visits every stream.
+const maxSettings = 64
+
 // sendSettings queues our SETTINGS.
 func (c *Conn) sendSettings() {
 	at := len(c.out)
@@ -32,9 +35,11 @@ func (c *Conn) onSettings(id uint32, flags byte, p []byte) error {
 	case flags&flagAck != 0 && len(p) != 0:
 		return c.fail(ErrCodeFrameSize, "SETTINGS acknowledgement with content")
 	case flags&flagAck != 0:
-		return nil
+		return c.spend(costPing, "too many SETTINGS acknowledgements")
 	case len(p)%6 != 0:
 		return c.fail(ErrCodeFrameSize, "SETTINGS that is no multiple of 6 bytes long")
+	case len(p) > 6*maxSettings:
+		return c.fail(ErrCodeEnhanceYourCalm, "too many settings in one frame")
 	}
 	if err := c.spend(costSettings, "too many SETTINGS frames"); err != nil {
 		return err

@@ -84,7 +84,12 @@ func (c *Conn) idle(id uint32) bool {
 	return id > c.lastPeer
 }
 
-func (c *Conn) endReceive(s *Stream) {
+// endReceive ends the peer's side of stream id. The handler was called just before: if it has released the
+// stream, s may be another one by now.
+func (c *Conn) endReceive(s *Stream, id uint32) {
+	if s.ID != id || s.removed {
+		return
+	}
 	s.recvClosed = true
 	if s.sendClosed {
 		c.earn(workStream)

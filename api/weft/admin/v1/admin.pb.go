@@ -2275,6 +2275,7 @@ type StatRow struct {
 	OpenConnections     int64                  `protobuf:"varint,10,opt,name=open_connections,json=openConnections,proto3" json:"open_connections,omitempty"`
 	ReadBytesPerSecond  float64                `protobuf:"fixed64,11,opt,name=read_bytes_per_second,json=readBytesPerSecond,proto3" json:"read_bytes_per_second,omitempty"`
 	WriteBytesPerSecond float64                `protobuf:"fixed64,12,opt,name=write_bytes_per_second,json=writeBytesPerSecond,proto3" json:"write_bytes_per_second,omitempty"`
+	Latency             *v1.Histogram          `protobuf:"bytes,13,opt,name=latency,proto3" json:"latency,omitempty"` // of the window, so that rows can be added up exactly
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -2391,6 +2392,13 @@ func (x *StatRow) GetWriteBytesPerSecond() float64 {
 		return x.WriteBytesPerSecond
 	}
 	return 0
+}
+
+func (x *StatRow) GetLatency() *v1.Histogram {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
 }
 
 type TapRequest struct {
@@ -2625,7 +2633,7 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
 	"\fStatResponse\x12*\n" +
-	"\x04rows\x18\x01 \x03(\v2\x16.weft.admin.v1.StatRowR\x04rows\"\xad\x04\n" +
+	"\x04rows\x18\x01 \x03(\v2\x16.weft.admin.v1.StatRowR\x04rows\"\xe5\x04\n" +
 	"\aStatRow\x12:\n" +
 	"\x06labels\x18\x01 \x03(\v2\".weft.admin.v1.StatRow.LabelsEntryR\x06labels\x12.\n" +
 	"\x13requests_per_second\x18\x02 \x01(\x01R\x11requestsPerSecond\x12!\n" +
@@ -2642,7 +2650,8 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x10open_connections\x18\n" +
 	" \x01(\x03R\x0fopenConnections\x121\n" +
 	"\x15read_bytes_per_second\x18\v \x01(\x01R\x12readBytesPerSecond\x123\n" +
-	"\x16write_bytes_per_second\x18\f \x01(\x01R\x13writeBytesPerSecond\x1a9\n" +
+	"\x16write_bytes_per_second\x18\f \x01(\x01R\x13writeBytesPerSecond\x126\n" +
+	"\alatency\x18\r \x01(\v2\x1c.weft.discovery.v1.HistogramR\alatency\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x01\n" +
@@ -2730,8 +2739,9 @@ var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(*v1.Node)(nil),                 // 45: weft.discovery.v1.Node
 	(*v1.ProxyStats)(nil),           // 46: weft.discovery.v1.ProxyStats
 	(*v1.HeaderValue)(nil),          // 47: weft.discovery.v1.HeaderValue
-	(*v1.TapFilter)(nil),            // 48: weft.discovery.v1.TapFilter
-	(*v1.TapEvent)(nil),             // 49: weft.discovery.v1.TapEvent
+	(*v1.Histogram)(nil),            // 48: weft.discovery.v1.Histogram
+	(*v1.TapFilter)(nil),            // 49: weft.discovery.v1.TapFilter
+	(*v1.TapEvent)(nil),             // 50: weft.discovery.v1.TapEvent
 }
 var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	41, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
@@ -2767,38 +2777,39 @@ var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	39, // 30: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
 	37, // 31: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
 	40, // 32: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
-	48, // 33: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
-	1,  // 34: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
-	3,  // 35: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
-	7,  // 36: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
-	13, // 37: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
-	15, // 38: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
-	19, // 39: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
-	22, // 40: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
-	24, // 41: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
-	27, // 42: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
-	30, // 43: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
-	32, // 44: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
-	35, // 45: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
-	38, // 46: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
-	2,  // 47: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
-	4,  // 48: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
-	8,  // 49: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
-	14, // 50: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
-	16, // 51: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
-	20, // 52: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
-	23, // 53: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
-	25, // 54: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
-	28, // 55: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
-	31, // 56: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
-	33, // 57: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
-	36, // 58: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
-	49, // 59: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
-	47, // [47:60] is the sub-list for method output_type
-	34, // [34:47] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	48, // 33: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
+	49, // 34: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
+	1,  // 35: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
+	3,  // 36: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
+	7,  // 37: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
+	13, // 38: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
+	15, // 39: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
+	19, // 40: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
+	22, // 41: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
+	24, // 42: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
+	27, // 43: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
+	30, // 44: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
+	32, // 45: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
+	35, // 46: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
+	38, // 47: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
+	2,  // 48: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
+	4,  // 49: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
+	8,  // 50: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
+	14, // 51: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
+	16, // 52: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
+	20, // 53: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
+	23, // 54: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
+	25, // 55: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
+	28, // 56: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
+	31, // 57: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
+	33, // 58: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
+	36, // 59: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
+	50, // 60: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
+	48, // [48:61] is the sub-list for method output_type
+	35, // [35:48] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_weft_admin_v1_admin_proto_init() }

@@ -1414,6 +1414,7 @@ type RegisterRequest struct {
 	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	TtlSeconds    uint32                 `protobuf:"varint,5,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"` // 5 to 3600
 	Draining      bool                   `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
+	Id            string                 `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"` // of the workload, as in Node; nobody else's endpoint may have it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1490,6 +1491,13 @@ func (x *RegisterRequest) GetDraining() bool {
 	return false
 }
 
+func (x *RegisterRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type RegisterResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1536,6 +1544,7 @@ func (x *RegisterResponse) GetRevision() int64 {
 
 type DeregisterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1568,6 +1577,13 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
 	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeregisterRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 type DeregisterResponse struct {
@@ -2589,7 +2605,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb4\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x02\n" +
 	"\x0fRegisterRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12-\n" +
@@ -2597,13 +2613,15 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06labels\x18\x04 \x03(\v2..weft.discovery.v1.RegisterRequest.LabelsEntryR\x06labels\x12\x1f\n" +
 	"\vttl_seconds\x18\x05 \x01(\rR\n" +
 	"ttlSeconds\x12\x1a\n" +
-	"\bdraining\x18\x06 \x01(\bR\bdraining\x1a9\n" +
+	"\bdraining\x18\x06 \x01(\bR\bdraining\x12\x0e\n" +
+	"\x02id\x18\a \x01(\tR\x02id\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\".\n" +
 	"\x10RegisterResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x03R\brevision\"\x13\n" +
-	"\x11DeregisterRequest\"0\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\"#\n" +
+	"\x11DeregisterRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"0\n" +
 	"\x12DeregisterResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\"2\n" +
 	"\x04Taps\x12*\n" +

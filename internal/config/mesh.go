@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Mesh is the compiled whole: every service with its rules, and what became of every resource.
+type Mesh struct {
+	Revision    int64 // set by who compiles from a store; Scope copies it
+	TrustDomain string
+	Services    map[model.ServiceName]*model.Service // also declared ones and version subsets, which have no VIP
+	Status      map[ResourceKey][]Condition
+
+	// consumer holds the rules of routes from other namespaces than the service's: they are for clients of
+	// their own namespace alone, and stand in place of the service's own rules (GEP-1426).
+	consumer map[consumerKey][]model.Rule
+}
+
+type consumerKey struct {
+	service   model.ServiceName
+	namespace string
+}
+
+// Condition is an aspect of a resource's state, as the Gateway API defines conditions.
+type Condition struct {
+	Type    string // ConditionAccepted or ConditionResolvedRefs
+	Status  string // "True" or "False"
+	Reason  string // one CamelCase word
+	Message string
+}
+
+// Types and reasons of conditions (Gateway API, RouteConditionType and RouteConditionReason).
+const (
+	ConditionAccepted     = "Accepted"
+	ConditionResolvedRefs = "ResolvedRefs"
+
+	ReasonAccepted         = "Accepted"
+	ReasonNoMatchingParent = "NoMatchingParent"
+	ReasonResolvedRefs     = "ResolvedRefs"
+	ReasonBackendNotFound  = "BackendNotFound"
+	ReasonRefNotPermitted  = "RefNotPermitted"
+)
+
+// failure is a reason a condition is False.
+type failure struct{ reason, message string }
+
+func newCondition(kind, good string, failures []failure) Condition {
+	if len(failures) == 0 {
+		return Condition{Type: kind, Status: "True", Reason: good}
+	}
+	const most = 5
+	var messages []string
+	for _, f := range failures[:min(len(failures), most)] {
+		messages = append(messages, f.message)
+	}
+	if n := len(failures) - most; n > 0 {
+		messages = append(messages, fmt.Sprintf("and %d more", n))
+	}
+	return Condition{Type: kind, Status: "False", Reason: failures[0].reason, Message: strings.Join(messages, "; ")}
+}

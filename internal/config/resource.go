@@ -1,0 +1,117 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
+)
+
+// ResourceKey identifies a resource within a mesh.
+type ResourceKey struct{ Kind, Namespace, Name string }
+
+// String returns "HTTPRoute default/reviews".
+func (k ResourceKey) String() string { return k.Kind + " " + k.Namespace + "/" + k.Name }
+
+// Resource is a checked resource.
+type Resource struct {
+	Key        ResourceKey
+	APIVersion string
+	File       string    // as given to apply
+	Line       int       // of its first value in File
+	BaseLine   int       // line of File at which YAML begins: Source.Line when it is parsed again
+	YAML       string    // as it was written
+	Created    time.Time // set by who stores it; zero sorts first
+
+	body any // *gateway.Route or *gateway.Service
+}
+
+// Source returns the resource's text as a source with its original positions.
+func (r Resource) Source() document.Source {
+	return document.Source{File: r.File, Line: r.BaseLine, Data: []byte(r.YAML)}
+}
+
+// Route returns what an HTTPRoute says, and whether r is one.
+func (r Resource) Route() (*gateway.Route, bool) {
+	route, ok := r.body.(*gateway.Route)
+	return route, ok
+}
+
+// Service returns what a Service says, and whether r is one.
+func (r Resource) Service() (*gateway.Service, bool) {
+	service, ok := r.body.(*gateway.Service)
+	return service, ok
+}
+
+// compareResources orders by creation, then kind, namespace and name (Gateway API, conflict resolution).
+func compareResources(a, b Resource) int {
+	return cmp.Or(
+		a.Created.Compare(b.Created),
+		cmp.Compare(a.Key.Namespace, b.Key.Namespace),
+		cmp.Compare(a.Key.Name, b.Key.Name),
+		cmp.Compare(a.Key.Kind, b.Key.Kind),
+	)
+}
+
+// ParseSet reads and checks a set of documents. When the problems Failed no resource is returned: an
+// invalid document in a set changes nothing. Otherwise the problems are warnings.
+func ParseSet(sources []document.Source, lim document.Limits) ([]Resource, document.Problems) {
+	lim = lim.WithDefaults()
+	docs, problems := document.ParseSet(sources, lim)
+	out := make([]Resource, 0, len(docs))
+	for i := range docs {
+		d := &docs[i]
+		if len(problems) > lim.Problems {
+			break
+		}
+		if d.Kind == "" || d.APIVersion == "" {
+			continue // already reported
+		}
+		kind, problem := kindOf(d)
+		if problem != nil {
+			problems = append(problems, *problem)
+			continue
+		}
+		body, more := kind.parse(d)
+		problems = append(problems, more...)
+		out = append(out, Resource{
+			Key:        ResourceKey{kind.Name, d.Namespace, d.Name},
+			APIVersion: d.APIVersion,
+			File:       d.File, Line: d.Line, BaseLine: d.BaseLine, YAML: d.Text,
+			body: body,
+		})
+	}
+	failed := problems.Failed()
+	problems = problems.Distinct().Bound(lim.Problems)
+	if failed {
+		return nil, problems
+	}
+	return out, problems
+}
+
+func kindOf(d *document.Document) (Kind, *document.Problem) {
+	var names, versions []string
+	for _, k := range Kinds() {
+		if k.Name == d.Kind {
+			for _, v := range k.Versions {
+				versions = append(versions, k.apiVersion(v))
+			}
+			if slices.Contains(versions, d.APIVersion) {
+				return k, nil
+			}
+		}
+		names = append(names, k.Name)
+	}
+	var p document.Problem
+	if len(versions) > 0 {
+		p = d.Problem(document.Path("apiVersion"), fmt.Sprintf("%s has no version %q", d.Kind, d.APIVersion)).
+			With(fmt.Sprintf("write %q", versions[0]))
+	} else {
+		p = d.Problem(document.Path("kind"), fmt.Sprintf("the kind %q of %s is not supported in this version of Weft", d.Kind, d.APIVersion)).
+			With(document.DidYouMean(d.Kind, names))
+	}
+	return Kind{}, &p
+}

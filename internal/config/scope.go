@@ -1,0 +1,66 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Scope returns what the proxy of workload w runs when it calls the services of those names: these, and
+// every service that the backends of their rules name, and so on. Names that the mesh does not have are
+// left out. Services are sorted; the same input gives the same JSON, byte for byte.
+func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot {
+	out := &model.Snapshot{Revision: m.Revision, TrustDomain: m.TrustDomain, Workload: w}
+	seen := make(map[model.ServiceName]bool, len(names))
+	todo := slices.Clone(names)
+	for len(todo) > 0 {
+		n := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[n] {
+			continue
+		}
+		seen[n] = true
+		s, ok := m.ServiceFor(n, w.Identity.Namespace)
+		if !ok {
+			continue
+		}
+		out.Services = append(out.Services, s)
+		for i := range s.Rules {
+			for j := range s.Rules[i].Backends {
+				todo = append(todo, s.Rules[i].Backends[j].Service)
+			}
+		}
+	}
+	slices.SortFunc(out.Services, func(a, b model.Service) int {
+		return cmp.Or(cmp.Compare(a.Name.Namespace, b.Name.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))
+	})
+	return out
+}
+
+// ServiceFor returns the service as clients of a namespace see it. Rules of routes in the client's
+// namespace stand in place of the service's own, for the ports they are for.
+func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bool) {
+	s := m.Services[n]
+	if s == nil {
+		return model.Service{}, false
+	}
+	out := *s
+	own := m.consumer[consumerKey{n, client}]
+	if len(own) == 0 {
+		return out, true
+	}
+	out.Rules = slices.Clone(own)
+	for _, p := range s.Ports {
+		if slices.ContainsFunc(own, func(r model.Rule) bool { return r.Port == 0 || r.Port == p.Number }) {
+			continue
+		}
+		for _, r := range s.Rules {
+			if r.Port == 0 || r.Port == p.Number {
+				r.Port = p.Number
+				out.Rules = append(out.Rules, r)
+			}
+		}
+	}
+	return out, true
+}

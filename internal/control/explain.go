@@ -1,0 +1,234 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
+	"github.com/weft-mesh/weft/api/weft/admin/v1/adminv1connect"
+	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
+	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// Explain says which rule, backend and endpoints a request gets, and why not the others. It runs the same
+// functions as the proxies.
+func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.ExplainRequest]) (*connect.Response[adminv1.ExplainResponse], error) {
+	mesh := a.s.mesh.Load()
+	e := &explanation{mesh: mesh, out: &adminv1.ExplainResponse{Revision: mesh.Revision}}
+	if id := req.Msg.GetRequestId(); id != "" {
+		ev := a.s.taps.find(id)
+		if ev == nil {
+			return a.explainElsewhere(ctx, req.Msg)
+		}
+		e.happened(ev)
+		return connect.NewResponse(e.out), nil
+	}
+	if err := e.might(req.Msg); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(e.out), nil
+}
+
+// explainElsewhere asks the other control planes for a request that none of our proxies reported.
+func (a *admin) explainElsewhere(ctx context.Context, req *adminv1.ExplainRequest) (*connect.Response[adminv1.ExplainResponse], error) {
+	for _, r := range fanOut(ctx, a.s, func(ctx context.Context, c adminv1connect.AdminServiceClient) (*adminv1.ExplainResponse, error) {
+		resp, err := c.Explain(ctx, connect.NewRequest(req))
+		if err != nil {
+			return nil, err
+		}
+		return resp.Msg, nil
+	}) {
+		return connect.NewResponse(r), nil
+	}
+	return nil, connect.NewError(connect.CodeNotFound,
+		fmt.Errorf("no request %q is remembered: only those that a tap has shown are, the last 10,000", req.GetRequestId()))
+}
+
+// explanation is built step by step.
+type explanation struct {
+	mesh *config.Mesh
+	out  *adminv1.ExplainResponse
+}
+
+func (e *explanation) step(stage string, chosen bool, subject, reason string, ref model.RuleRef) {
+	e.out.Steps = append(e.out.Steps, &adminv1.ExplainStep{
+		Stage: stage, Chosen: chosen, Subject: subject, Reason: reason, File: ref.File, Line: int32(ref.Line),
+	})
+}
+
+// happened explains a request that a proxy reported.
+func (e *explanation) happened(ev *discoveryv1.TapEvent) {
+	e.out.Proxy = ev.GetSource()
+	h := &message.Head{Method: ev.GetMethod(), Path: ev.GetPath(), Authority: ev.GetAuthority()}
+	for _, f := range ev.GetHeaders() {
+		h.Add(f.GetName(), f.GetValue())
+	}
+	e.out.Request = fmt.Sprintf("%s %s%s at %s", ev.GetMethod(), ev.GetService(), ev.GetPath(), ev.GetStart().AsTime().Format("15:04:05.000"))
+	var name model.ServiceName
+	if err := name.UnmarshalText([]byte(ev.GetService())); err == nil {
+		e.decide(name, clientNamespace(ev.GetSource()), uint16(ev.GetPort()), h)
+	}
+	outcome := fmt.Sprintf("answered %d by %s (%s) after %.1f ms, %d attempt(s)", ev.GetStatus(), ev.GetDestination(),
+		ev.GetDestinationId(), ev.GetSeconds()*1000, max(1, ev.GetAttempts()))
+	if ev.GetFailure() != "" {
+		outcome += ", failure " + ev.GetFailure()
+	}
+	if ev.GetRoute() != "" {
+		outcome += "; the proxy used " + ev.GetRoute()
+	}
+	e.out.Outcome = outcome
+}
+
+// might explains a request that has not been made.
+func (e *explanation) might(req *adminv1.ExplainRequest) error {
+	host, portText, _ := strings.Cut(req.GetTo(), ":")
+	svc, ns, ok := strings.Cut(strings.TrimSuffix(host, ".mesh"), ".")
+	if !ok {
+		ns = "default"
+	}
+	name := model.ServiceName{Namespace: ns, Name: svc}
+	s := e.mesh.Services[name]
+	if s == nil {
+		return connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no service %s", name))
+	}
+	port, err := explainPort(s, portText)
+	if err != nil {
+		return connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	h := &message.Head{Method: req.GetMethod(), Path: req.GetPath(), Authority: host}
+	if h.Method == "" {
+		h.Method = "GET"
+	}
+	if h.Path == "" {
+		h.Path = "/"
+	}
+	for _, f := range req.GetHeaders() {
+		h.Add(strings.ToLower(f.GetName()), f.GetValue())
+	}
+	e.out.Request, e.out.Proxy = fmt.Sprintf("%s http://%s:%d%s", h.Method, svc+"."+ns, port, h.Path), req.GetFrom()
+	e.decide(name, clientNamespace(req.GetFrom()), port, h)
+	return nil
+}
+
+// explainPort is the port asked for, or the only or first one.
+func explainPort(s *model.Service, text string) (uint16, error) {
+	if text == "" {
+		if len(s.Ports) == 0 {
+			return 0, nil
+		}
+		return s.Ports[0].Number, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("port %q is not a number from 1 to 65535", text)
+	}
+	return uint16(n), nil
+}
+
+// clientNamespace is that of NAMESPACE/NAME, "" if unknown.
+func clientNamespace(source string) string {
+	ns, _, _ := strings.Cut(source, "/")
+	return ns
+}
+
+// decide goes the way of a request: service, rule, backends, endpoints.
+func (e *explanation) decide(name model.ServiceName, client string, port uint16, h *message.Head) {
+	s, ok := e.mesh.ServiceFor(name, client)
+	if !ok {
+		e.step("resolve", false, name.String(), "there is no such service any more", model.RuleRef{})
+		return
+	}
+	why := fmt.Sprintf("port %d", port)
+	if s.VIP.IsValid() {
+		why = fmt.Sprintf("address %s, port %d", s.VIP, port)
+	}
+	e.step("resolve", true, "service "+name.String(), why, model.RuleRef{})
+	if len(s.Rules) == 0 {
+		e.step("route", true, "default", "the service has no rules: straight to its endpoints", model.RuleRef{})
+		e.endpoints(&s, port)
+		return
+	}
+	table, err := route.Compile(s.Rules)
+	if err != nil {
+		e.step("route", false, name.String(), err.Error(), model.RuleRef{})
+		return
+	}
+	chosen := -1
+	for _, v := range table.Explain(h, port) {
+		if v.Chosen {
+			chosen = v.Rule
+		}
+		e.step("route", v.Chosen, v.Ref.String(), v.Reason, v.Ref)
+	}
+	if chosen < 0 {
+		e.out.Outcome = "404: the service has rules and none matches"
+		return
+	}
+	e.backends(&s.Rules[chosen], port)
+}
+
+// backends shows the shares of a rule.
+func (e *explanation) backends(r *model.Rule, port uint16) {
+	var total uint64
+	for _, b := range r.Backends {
+		total += uint64(b.Weight)
+	}
+	if total == 0 {
+		e.step("backend", false, r.Ref.String(), "no backend has a weight: 500", r.Ref)
+		e.out.Outcome = "500: no backend has a weight"
+		return
+	}
+	for i := range r.Backends {
+		b := &r.Backends[i]
+		share := fmt.Sprintf("weight %d of %d, %.4g%% of requests", b.Weight, total, 100*float64(b.Weight)/float64(total))
+		if b.Invalid != "" {
+			e.step("backend", b.Weight > 0, b.Service.String(), share+", answered 500: "+b.Invalid, r.Ref)
+			continue
+		}
+		e.step("backend", b.Weight > 0, b.Service.String(), share, r.Ref)
+		to := port
+		if b.Port != 0 {
+			to = b.Port
+		}
+		if s := e.mesh.Services[b.Service]; s != nil && b.Weight > 0 {
+			e.endpoints(s, to)
+		}
+	}
+}
+
+// endpoints shows who may be picked.
+func (e *explanation) endpoints(s *model.Service, port uint16) {
+	if len(s.Endpoints) == 0 {
+		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})
+		e.out.Outcome = "503: " + s.Name.String() + " has no endpoints"
+		return
+	}
+	for i := range s.Endpoints {
+		ep := &s.Endpoints[i]
+		subject := fmt.Sprintf("%s at %s (%s)", ep.ID, ep.Address, ep.Identity)
+		switch {
+		case ep.Draining:
+			e.step("endpoint", false, subject, "is draining", model.RuleRef{})
+		case !servesPort(ep, port):
+			e.step("endpoint", false, subject, fmt.Sprintf("does not serve port %d", port), model.RuleRef{})
+		default:
+			e.step("endpoint", true, subject, "may be picked: the less loaded of two at random", model.RuleRef{})
+		}
+	}
+}
+
+func servesPort(ep *model.Endpoint, port uint16) bool {
+	for _, p := range ep.Ports {
+		if p == port {
+			return true
+		}
+	}
+	return len(ep.Ports) == 0
+}

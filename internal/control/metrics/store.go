@@ -1,0 +1,154 @@
+package metrics
+
+import (
+	"sync"
+	"time"
+
+	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
+	"github.com/weft-mesh/weft/internal/telemetry"
+)
+
+const (
+	// MaxSeries bounds the series of all proxies together.
+	MaxSeries = 50_000
+
+	step    = 2 * time.Second
+	keep    = 10 * time.Minute
+	samples = int(keep/step) + 1
+	forget  = 20 * time.Minute
+)
+
+// Store holds the reports of all proxies of one control plane.
+type Store struct {
+	mu      sync.Mutex
+	series  map[seriesKey]*series
+	dropped uint64 // reports of series beyond the bound
+}
+
+// seriesKey is a series of one proxy.
+type seriesKey struct {
+	node string
+	key  telemetry.Key
+}
+
+// series is a ring of samples, oldest first from next on.
+type series struct {
+	ring    []sample
+	base    totals // counted by runs of the proxy that have ended
+	current totals // since the present run began
+	last    time.Time
+}
+
+type sample struct {
+	at time.Time
+	totals
+}
+
+// totals are counters since some beginning.
+type totals struct {
+	success, failure, opened, closed, sent, received uint64
+	latency                                          telemetry.Histogram
+}
+
+// New returns an empty store.
+func New() *Store { return &Store{series: map[seriesKey]*series{}} }
+
+// Report takes what a proxy sent.
+func (s *Store) Report(node string, reported []*discoveryv1.Series, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range reported {
+		h, err := telemetry.HistogramFrom(p.GetLatency())
+		if err != nil {
+			return err
+		}
+		k := seriesKey{node, telemetry.KeyOf(p)}
+		ser := s.series[k]
+		if ser == nil {
+			if len(s.series) >= MaxSeries && !s.makeRoom(now) {
+				s.dropped++
+				continue
+			}
+			ser = &series{}
+			s.series[k] = ser
+		}
+		ser.add(totals{
+			success: p.GetSuccess(), failure: p.GetFailure(), opened: p.GetConnectionsOpened(), closed: p.GetConnectionsClosed(),
+			sent: p.GetBytesSent(), received: p.GetBytesReceived(), latency: *h,
+		}, now)
+	}
+	return nil
+}
+
+// add takes a new total.
+func (s *series) add(t totals, now time.Time) {
+	if t.success+t.failure < s.current.success+s.current.failure || t.opened < s.current.opened {
+		s.base = s.base.plus(&s.current)
+	}
+	s.current, s.last = t, now
+	total := s.base.plus(&t)
+	if n := len(s.ring); n > 0 && now.Sub(s.ring[n-1].at) < step && n > 1 {
+		s.ring[n-1].totals = total
+		return
+	}
+	if len(s.ring) == 0 {
+		// What came before the first report came within its window.
+		s.ring = append(s.ring, sample{at: now.Add(-step)})
+	}
+	if len(s.ring) >= samples {
+		s.ring = append(s.ring[:0], s.ring[1:]...)
+	}
+	s.ring = append(s.ring, sample{now, total})
+}
+
+func (t *totals) plus(o *totals) totals {
+	sum := *t
+	sum.success += o.success
+	sum.failure += o.failure
+	sum.opened += o.opened
+	sum.closed += o.closed
+	sum.sent += o.sent
+	sum.received += o.received
+	sum.latency.Merge(&o.latency)
+	return sum
+}
+
+// window returns what was counted within the last w, and how many connections are open now.
+func (s *series) window(now time.Time, w time.Duration) (totals, bool) {
+	if len(s.ring) == 0 || now.Sub(s.last) > keep {
+		return totals{}, false
+	}
+	from := now.Add(-w)
+	old := s.ring[0]
+	for _, sm := range s.ring {
+		if sm.at.After(from) {
+			break
+		}
+		old = sm
+	}
+	t := s.ring[len(s.ring)-1].totals
+	t.success -= old.success
+	t.failure -= old.failure
+	t.sent -= old.sent
+	t.received -= old.received
+	t.latency.Sub(&old.latency)
+	return t, true
+}
+
+// makeRoom drops series that have been quiet for long, and reports whether there were any.
+func (s *Store) makeRoom(now time.Time) bool {
+	before := len(s.series)
+	for k, ser := range s.series {
+		if now.Sub(ser.last) > forget {
+			delete(s.series, k)
+		}
+	}
+	return len(s.series) < before
+}
+
+// Stats returns the number of series held and of reports dropped.
+func (s *Store) Stats() (held int, dropped uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.series), s.dropped
+}

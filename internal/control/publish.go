@@ -1,0 +1,50 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/xds"
+)
+
+// settle is how long a change waits for others, so that many at once are compiled once.
+const settle = 5 * time.Millisecond
+
+// publish compiles after each change of the state and brings the result to the proxies, until ctx ends.
+func (s *Server) publish(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.state.changed:
+		}
+		timer := time.NewTimer(settle)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		s.compile()
+	}
+}
+
+// compile makes the mesh of the present state what proxies are brought to. Where nothing that is compiled
+// has changed, only the revision moves.
+func (s *Server) compile() {
+	v, dirty := s.state.read(true)
+	mesh := s.mesh.Load()
+	if dirty || mesh == nil {
+		began := time.Now()
+		mesh, _ = config.Compile(v.input(s.ca.TrustDomain()))
+		s.stats.compiles.Observe(time.Since(began).Seconds())
+	} else {
+		again := *mesh
+		mesh = &again
+	}
+	mesh.Revision = v.revision
+	s.mesh.Store(mesh)
+	s.stats.revision.Set(float64(v.revision))
+	s.xds.Publish(&xds.Mesh{Revision: v.revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services})
+}

@@ -1,0 +1,66 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Table is the compiled form of a service's rules. The zero Table has no rules and matches nothing.
+type Table struct {
+	refs  []model.RuleRef
+	order []*candidate // all of them, by precedence
+	hosts hostIndex
+}
+
+// Compile builds the table of the rules, which stand in order of precedence between equals. It compiles
+// every regular expression once. An error names the rule and the field. The table keeps no reference to
+// the slice, but to the strings in it.
+func Compile(rules []model.Rule) (*Table, error) {
+	t := &Table{refs: make([]model.RuleRef, len(rules))}
+	for i := range rules {
+		t.refs[i] = rules[i].Ref
+		cs, err := ruleCandidates(&rules[i], i)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ruleName(rules[i].Ref, i), err)
+		}
+		t.order = append(t.order, cs...)
+	}
+	slices.SortStableFunc(t.order, precedence)
+	for _, c := range t.order {
+		t.hosts.add(c)
+	}
+	t.hosts.finish()
+	return t, nil
+}
+
+// Match returns the rule that takes the request h for the service's port: its index among the rules given
+// to Compile, and the index of the match in it that holds, or -1 when the rule has none and takes
+// everything. When ok is false no rule takes the request.
+//
+// It allocates only when a regular expression meets a repeated field or an encoded query parameter.
+func (t *Table) Match(h *message.Head, port uint16) (rule, match int, ok bool) {
+	if c := t.find(h, port); c != nil {
+		return c.rule, c.match, true
+	}
+	return 0, 0, false
+}
+
+// find is the decision: the first candidate by precedence whose conditions all hold. The index only leaves
+// out candidates whose host or path cannot hold.
+func (t *Table) find(h *message.Head, port uint16) *candidate {
+	r := newRequest(h, port)
+	if !t.hosts.named {
+		return t.hosts.any.find(&r)
+	}
+	return t.hosts.find(&r)
+}
+
+func ruleName(ref model.RuleRef, i int) string {
+	if ref.Kind == "" {
+		return fmt.Sprintf("rule %d", i)
+	}
+	return ref.String()
+}
