@@ -75,7 +75,7 @@ func (c *Client) Ready() <-chan struct{} { return c.ready }
 // Back-off between streams.
 const (
 	minBackoff = 100 * time.Millisecond
-	maxBackoff = 10 * time.Second
+	maxBackoff = 2 * time.Second
 )
 
 // Run keeps a stream open until ctx ends, and then returns nil.
@@ -109,10 +109,14 @@ func (c *Client) Run(ctx context.Context) error {
 // stream runs one stream to its end.
 func (c *Client) stream(ctx context.Context, api discoveryv1connect.DiscoveryServiceClient) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s := api.Delta(ctx)
-	defer func() {
+	// The end of ctx alone ends nothing: the transport hears of it when it next reads our side.
+	end := func() {
+		cancel()
 		_ = s.CloseRequest()
+	}
+	defer func() {
+		end()
 		_ = s.CloseResponse()
 	}()
 	if err := s.Send(c.hello()); err != nil {
@@ -121,6 +125,8 @@ func (c *Client) stream(ctx context.Context, api discoveryv1connect.DiscoverySer
 		}
 		return err
 	}
+	// From here on questions can be asked; a stream that fails after all wakes those who wait.
+	c.setConnected(true)
 	defer c.setConnected(false)
 
 	answers := make(chan *discoveryv1.DeltaRequest)
@@ -132,7 +138,7 @@ func (c *Client) stream(ctx context.Context, api discoveryv1connect.DiscoverySer
 		var req *discoveryv1.DeltaRequest
 		select {
 		case <-ctx.Done():
-			cancel()
+			end()
 			<-failed
 			return ctx.Err()
 		case err := <-failed:
@@ -143,7 +149,7 @@ func (c *Client) stream(ctx context.Context, api discoveryv1connect.DiscoverySer
 		}
 		c.addSubscriptions(req)
 		if err := s.Send(req); err != nil {
-			cancel()
+			end()
 			if cause := <-failed; cause != nil {
 				err = cause
 			}
@@ -201,7 +207,6 @@ func (c *Client) receive(ctx context.Context, s *connect.BidiStreamForClient[dis
 			answer.Error = err.Error()
 			c.o.Logger.Error("configuration refused: running on with the last good one", "revision", resp.GetRevision(), "error", err)
 		}
-		c.setConnected(true)
 		select {
 		case answers <- answer:
 		case <-ctx.Done():
