@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"crypto/tls"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 	"github.com/weft-mesh/weft/internal/loop"

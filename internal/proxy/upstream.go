@@ -23,7 +23,6 @@ type endpointKey struct {
 	id      string
 	address netip.AddrPort
 	plain   bool
-	http2   bool // a plain one that speaks HTTP/2
 }
 
 func keyOf(m *model.Endpoint) endpointKey {
