@@ -112,8 +112,10 @@ func (ep *endpoint) open(fresh, opaque bool) (s stream, reused bool, err error) 
 		return newRawStream(ep.w, raw, nil), false, nil
 	}
 	if ep.model.Plain && !ep.http2 {
-		if c := ep.takeIdle(); c != nil && !fresh {
-			return c, true, nil
+		if !fresh {
+			if c := ep.takeIdle(); c != nil {
+				return c, true, nil
+			}
 		}
 		c, err := ep.dialH1()
 		if err != nil {

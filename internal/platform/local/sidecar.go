@@ -147,6 +147,7 @@ func (s *sidecar) args(control string) []string {
 		"--inbound", listen(had.Inbound), "--outbound", listen(had.Outbound),
 		"--http-proxy", listen(had.HTTPProxy), "--dns", listen(had.DNS),
 		"--admin", "unix://" + s.dir.socket(), "--ready-fd", "3",
+		"--log-level", "warn", // standard error is the program's: only what somebody should act on
 	}
 	args = append(args, s.p.labelArgs()...)
 	for _, port := range s.p.ports {
