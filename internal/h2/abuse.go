@@ -1,7 +1,7 @@
 package h2
 
 // What a frame costs that makes us work without doing work itself, and what work earns. A connection whose
-// balance reaches abuseLimit is cut off (ENHANCE_YOUR_CALM). There is no clock: an honest peer may send any
+// balance reaches Config.AbuseLimit is cut off (ENHANCE_YOUR_CALM). There is no clock: an honest peer may send any
 // amount of these frames over a connection's life, as long as it also uses the connection.
 //
 //	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream
@@ -14,7 +14,7 @@ package h2
 //	WINDOW_UPDATE                       2,000 frames without content sent or received
 //	unknown frame types                 1,000 frames
 const (
-	abuseLimit = 2000
+	defaultAbuseLimit = 2000
 
 	costReset    = 10
 	costDriven   = 10
@@ -38,7 +38,7 @@ func (a *abuse) earn(n int) { a.balance = max(0, a.balance-n) }
 
 // spend counts a frame that carried no work.
 func (c *Conn) spend(n int, reason string) error {
-	if c.balance += n; c.balance >= abuseLimit {
+	if c.balance += n; c.balance >= c.cfg.AbuseLimit {
 		return c.fail(ErrCodeEnhanceYourCalm, reason)
 	}
 	return nil

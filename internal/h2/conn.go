@@ -15,6 +15,7 @@ type Config struct {
 	ConnWindow      uint32 // receive window of the connection; 1 MiB
 	ExtendedConnect bool   // allow RFC 8441
 	MaxOutput       int    // control frames queued but not written; 1 MiB
+	AbuseLimit      int    // balance of abuse.go that ends the connection; 2,000
 }
 
 func (c *Config) setDefaults() {
@@ -29,6 +30,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.ConnWindow == 0 {
 		c.ConnWindow = 1 << 20
+	}
+	if c.AbuseLimit == 0 {
+		c.AbuseLimit = defaultAbuseLimit
 	}
 	if c.MaxOutput == 0 {
 		c.MaxOutput = 1 << 20

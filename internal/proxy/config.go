@@ -138,3 +138,13 @@ func parsePort(s string) (uint16, error) {
 	}
 	return uint16(n), nil
 }
+
+// authorityPort is the port an authority names, or that of http.
+func authorityPort(authority string) uint16 {
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 {
+		if port, err := parsePort(authority[i+1:]); err == nil {
+			return port
+		}
+	}
+	return 80
+}

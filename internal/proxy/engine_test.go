@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -225,4 +227,47 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// TestExplicitProxy has a program use the engine as its HTTP proxy: by absolute-form requests, and by CONNECT.
+func TestExplicitProxy(t *testing.T) {
+	l := newLab(t)
+	backend := server(t, app())
+	p := l.pair(backend, model.HTTP)
+	s := *p.client.workers[0].config.snapshot
+	e := l.run(Options{Node: "load-2", TLS: l.identity("load"), HTTPProxy: loopback})
+	l.apply(e, &s)
+	proxyURL, err := url.Parse("http://" + e.Addrs().HTTPProxy.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{Proxy: http.ProxyURL(proxyURL)}
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+	for _, host := range []string{"web", "web.default", "web.default.mesh:80", backend.String()} {
+		if resp, got := do(t, c, "POST", "http://"+host+"/echo", strings.NewReader("hi")); resp.StatusCode != 200 || got != "hi" {
+			t.Errorf("%s: %s %q", host, resp.Status, got)
+		}
+	}
+	if resp, got := do(t, c, "GET", "http://nowhere.invalid/", nil); resp.StatusCode != 502 || resp.Header.Get(failureHeader) != flagNoService {
+		t.Errorf("unknown host: %s %q", resp.Status, got)
+	}
+
+	conn, err := net.Dial("tcp", proxyURL.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(conn, "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\n")
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, &http.Request{Method: "CONNECT"})
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("CONNECT: %v %v", resp, err)
+	}
+	_, _ = io.WriteString(conn, "GET /echo HTTP/1.1\r\nHost: web\r\n\r\n")
+	if resp, err = http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("within the tunnel: %v %v", resp, err)
+	}
+	resp.Body.Close()
 }

@@ -24,6 +24,10 @@ const (
 	maxMeshConns     = 8 // HTTP/2 connections for each endpoint, opened as streams run out
 )
 
+// meshAbuseLimit is higher than for strangers: a peer has proven who it is, and one connection carries the
+// requests of many clients, some of whom may cancel a lot.
+const meshAbuseLimit = 100_000
+
 var errOverload = errors.New("too many requests wait for the endpoint")
 
 // maxWaiters bounds the requests that wait for a stream of one endpoint.
@@ -103,7 +107,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := h2.Config{Client: true}
+	cfg := h2.Config{Client: true, AbuseLimit: meshAbuseLimit}
 	if ep.model.Plain {
 		c := newH2(ep.w, raw, nil, nil, cfg)
 		c.ep = ep
@@ -168,7 +172,7 @@ func (ep *endpoint) lost(c *h2conn) {
 func (w *worker) serveMesh(raw *loop.Conn) {
 	remote := raw.Remote()
 	tc := w.e.server
-	c, err := w.handshake(raw, func(k *corked) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, MaxStreams: 1000})
+	c, err := w.handshake(raw, func(k *corked) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, AbuseLimit: meshAbuseLimit})
 	if err != nil {
 		w.closedDownstream()
 		w.refused(remote, identity.Classify(err), err)

@@ -83,9 +83,10 @@ func (x *exchange) resolve() *Failure {
 
 // resolveHost finds a service by the request's authority, or a host outside the mesh.
 func (x *exchange) resolveHost() *Failure {
+	x.opaque = x.req.Method == "CONNECT" && x.req.Protocol == "" // a tunnel through us, to the service itself
 	name, port, ok := parseHost(x.req.Authority, x.w.config.snapshot.Workload.Namespace())
 	if port == 0 {
-		port = 80
+		port = authorityPort(x.req.Authority)
 	}
 	x.port = port
 	if ok {
@@ -182,6 +183,8 @@ func (w *worker) program(in *model.Inbound, via string) *endpoint {
 func (x *exchange) prepare() {
 	h := x.req
 	if x.ep.model.Plain {
+		h.Del(headerPort)
+		h.Del(headerSource)
 		if h.Protocol != "" && !x.opaque {
 			h.Method = "CONNECT"
 			if !x.up.HTTP2() {

@@ -37,6 +37,7 @@ func newRawStream(w *worker, conn *loop.Conn, first []byte) *rawStream {
 	s.head.Reset()
 	s.head.Status = 200
 	w.tunnels[s] = struct{}{}
+	conn.KeepAlive() // a peer that is gone without a word must not hold the tunnel for ever
 	return s
 }
 
