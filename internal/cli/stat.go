@@ -134,7 +134,7 @@ func (a *App) stat(ctx context.Context, client adminv1connect.AdminServiceClient
 		if f.by != "" {
 			cells = append(cells, orDash(r.GetLabels()[f.by]))
 		}
-		cells = append(cells, orDash(meshed[name]))
+		cells = append(cells, orDash(f.meshedIn(meshed, r)))
 		t.add(append(cells, measures(r)...)...)
 	}
 	return t.write(a.out)
@@ -188,7 +188,13 @@ func (a *App) statRows(ctx context.Context, client adminv1connect.AdminServiceCl
 	rows := res.GetRows()
 	for _, s := range found {
 		name := s.GetService().GetName()
-		meshed[name] = meshedOf(s)
+		meshed[name] = meshedOf(s, "")
+		if f.by != "" {
+			for _, e := range s.GetEndpoints().GetEndpoints() {
+				version := e.GetLabels()[f.by]
+				meshed[name+versionMark+version] = meshedOf(s, version)
+			}
+		}
 		silent := !slices.ContainsFunc(rows, func(r *adminv1.StatRow) bool { return r.GetLabels()[f.label()] == name })
 		within := f.scope.all || strings.HasPrefix(name, f.scope.namespace+"/") || slices.Contains(wanted, name)
 		if silent && !edge && within && f.by == "" {
@@ -212,14 +218,31 @@ func silentRow(labels map[string]string) *adminv1.StatRow {
 	return &adminv1.StatRow{Labels: labels, SuccessRate: nan, P50Seconds: nan, P95Seconds: nan, P99Seconds: nan}
 }
 
-func meshedOf(s *adminv1.ServiceInfo) string {
-	n := 0
+// versionMark joins a service's name and a version to the key of the version's own count.
+const versionMark = "@"
+
+// meshedOf counts a service's endpoints that have a proxy, of all, or of those of one version.
+func meshedOf(s *adminv1.ServiceInfo, version string) string {
+	n, all := 0, 0
 	for _, e := range s.GetEndpoints().GetEndpoints() {
+		if version != "" && e.GetLabels()["version"] != version {
+			continue
+		}
+		all++
 		if !e.GetPlain() {
 			n++
 		}
 	}
-	return fmt.Sprintf("%d/%d", n, len(s.GetEndpoints().GetEndpoints()))
+	return fmt.Sprintf("%d/%d", n, all)
+}
+
+// meshedIn returns the count that belongs to a row.
+func (f *statFlags) meshedIn(meshed map[string]string, r *adminv1.StatRow) string {
+	name := r.GetLabels()[f.label()]
+	if f.by != "" {
+		return meshed[name+versionMark+r.GetLabels()[f.by]]
+	}
+	return meshed[name]
 }
 
 func sortRows(rows []*adminv1.StatRow, by []string) {
@@ -266,7 +289,7 @@ func statLines(rows []*adminv1.StatRow, meshed map[string]string, f *statFlags) 
 		name := r.GetLabels()[f.label()]
 		ns, short, _ := strings.Cut(name, "/")
 		l := statLine{
-			Namespace: ns, Name: short, Version: r.GetLabels()["version"], Meshed: meshed[name],
+			Namespace: ns, Name: short, Version: r.GetLabels()["version"], Meshed: f.meshedIn(meshed, r),
 			RPS: r.GetRequestsPerSecond(), Connections: r.GetOpenConnections(),
 			ReadBytes: r.GetReadBytesPerSecond(), WriteBytes: r.GetWriteBytesPerSecond(),
 		}

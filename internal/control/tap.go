@@ -122,7 +122,7 @@ func (a *admin) Tap(ctx context.Context, req *connect.Request[adminv1.TapRequest
 		}
 	}
 	// The head of the stream tells the caller that the tap is on its way to the proxies.
-	if err := stream.Send(&discoveryv1.TapEvent{}); err != nil {
+	if err := stream.Send(nil); err != nil {
 		return err
 	}
 	for {
