@@ -3,7 +3,9 @@ package loop
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +14,13 @@ import (
 // Loop is one event loop. Make it with New, run it with Run.
 type Loop struct {
 	epoll   int
-	wake    int // eventfd: somebody posted
+	file    *os.File        // epoll, for Go's own poller to wait on
+	wait    syscall.RawConn // of file
+	ask     func(uintptr) bool
+	got     int       // events of the last epoll_wait
+	asked   error     // its error
+	armed   time.Time // deadline file has been given
+	wake    int       // eventfd: somebody posted
 	conns   []*Conn
 	events  [256]unix.EpollEvent
 	current *Task
@@ -21,7 +29,6 @@ type Loop struct {
 	dirty   []Flusher
 	wheel   wheel
 	now     time.Time
-	started time.Time
 	buffers [bufferClasses][][]byte
 
 	mu     sync.Mutex
@@ -55,8 +62,13 @@ func New() (*Loop, error) {
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
 	}
 	now := time.Now()
-	l := &Loop{epoll: epoll, wake: wake, now: now, started: now}
+	l := &Loop{epoll: epoll, wake: wake, now: now}
 	l.wheel.init()
+	if err := l.usePoller(); err != nil {
+		unix.Close(wake)
+		unix.Close(epoll)
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -65,12 +77,12 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.Stop)()
 	defer l.shut()
 	for !l.stopping {
-		n, err := unix.EpollWait(l.epoll, l.events[:], l.wheel.wait(l.now))
-		if err != nil && err != unix.EINTR {
+		n, err := l.poll()
+		if err != nil {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
 		l.now = time.Now()
-		for i := range max(n, 0) {
+		for i := range n {
 			l.dispatch(&l.events[i])
 		}
 		l.wheel.advance(l.now)
@@ -175,5 +187,5 @@ func (l *Loop) shut() {
 	}
 	l.free = nil
 	unix.Close(l.wake)
-	unix.Close(l.epoll)
+	_ = l.file.Close() // epoll
 }

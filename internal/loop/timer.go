@@ -76,13 +76,12 @@ func (t *Timer) Stop() {
 // Armed reports whether the timer is to fire.
 func (t *Timer) Armed() bool { return t.wheel != nil }
 
-// wait returns how many milliseconds epoll may sleep: to the next slot in use, or for ever (-1).
-func (w *wheel) wait(now time.Time) int {
+// next returns when the next slot in use is due; ok is false when there is no timer.
+func (w *wheel) next() (at time.Time, ok bool) {
 	if w.count == 0 {
-		return -1
+		return time.Time{}, false
 	}
-	at := w.start.Add(time.Duration(w.nextUsed()) * Tick)
-	return max(0, int(at.Sub(now)/time.Millisecond)+1)
+	return w.start.Add(time.Duration(w.nextUsed()) * Tick), true
 }
 
 // nextUsed returns the tick of the next slot in use after the current one.
