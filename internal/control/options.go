@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/control/store"
@@ -26,7 +27,7 @@ type Options struct {
 	APIKey    string
 	TokenFile string // of the API's bearer token; default DataDir/api.token, made if missing
 
-	ProxySocket string // default: proxy.sock beside APISocket
+	ProxySocket string // default: beside APISocket; proxy.sock for weft.sock, x-proxy.sock for x.sock
 	ProxyListen string // HOST:PORT; "": none
 	Advertise   string // HOST:PORT at which proxies and other control planes reach ProxyListen; default itself
 
@@ -52,7 +53,7 @@ func (o *Options) setDefaults() error {
 		o.APISocket = filepath.Join(o.DataDir, "weft.sock")
 	}
 	if o.ProxySocket == "" {
-		o.ProxySocket = filepath.Join(filepath.Dir(o.APISocket), "proxy.sock")
+		o.ProxySocket = proxySocketBeside(o.APISocket)
 	}
 	if (o.APICert == "") != (o.APIKey == "") {
 		return errors.New("--api-cert and --api-key go together")
@@ -69,4 +70,15 @@ func (o *Options) setDefaults() error {
 	}
 	o.Store.DataDir, o.Store.Logger = o.DataDir, o.Logger
 	return nil
+}
+
+// proxySocketBeside names the proxies' socket after the API's, so that two control planes with different
+// sockets in one directory do not meet.
+func proxySocketBeside(api string) string {
+	dir, name := filepath.Split(api)
+	name = strings.TrimSuffix(name, ".sock")
+	if name == "weft" {
+		return filepath.Join(dir, "proxy.sock")
+	}
+	return filepath.Join(dir, name+"-proxy.sock")
 }

@@ -41,7 +41,7 @@ func (s *Server) announce(ctx context.Context) error {
 	}
 	key := s.store.Prefix() + dirInstances + s.o.Instance
 	for ctx.Err() == nil {
-		if err := s.announceOnce(ctx, key, value); err != nil && ctx.Err() == nil {
+		if err := s.announceOnce(ctx, key, value); ctx.Err() == nil {
 			s.o.Logger.Warn("this control plane could not announce itself", "error", err)
 		}
 		timer := time.NewTimer(time.Second)
@@ -57,6 +57,7 @@ func (s *Server) announce(ctx context.Context) error {
 	return nil
 }
 
+// announceOnce holds a lease for as long as it lasts, and says why it ended.
 func (s *Server) announceOnce(ctx context.Context, key, value string) error {
 	lease, err := s.store.Client().Grant(ctx, instanceTTL)
 	if err != nil {

@@ -92,10 +92,12 @@ func (s *state) run(ctx context.Context) error {
 			return nil
 		}
 		s.log.Warn("watch of the store ended: going on with the last state", "error", err)
+		pause := time.NewTimer(500 * time.Millisecond)
 		select {
 		case <-ctx.Done():
+			pause.Stop()
 			return nil
-		case <-time.After(500 * time.Millisecond): //nolint:forbidigo // once per broken watch
+		case <-pause.C:
 		}
 		if errors.Is(err, errCompacted) {
 			if err := s.load(ctx); err != nil {
