@@ -50,7 +50,7 @@ func (b *zapBridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for k, v := range enc.Fields {
 		args = append(args, slog.Any(k, v))
 	}
-	if e.Level >= zapcore.ErrorLevel {
+	if e.Level >= zapcore.ErrorLevel && !onlyClosed(enc.Fields["error"]) {
 		b.log.Error("embedded store", args...)
 	} else {
 		b.log.Debug("embedded store", args...) // what it warns of is mostly about clusters
@@ -63,6 +63,12 @@ func (b *zapBridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		b.fatal(strings.Join(reason, ": "))
 	}
 	return nil
+}
+
+// onlyClosed tells errors that are the ordinary end: a listener that was closed, as ours are.
+func onlyClosed(err any) bool {
+	text, _ := err.(string)
+	return strings.HasSuffix(text, "erver closed") || strings.HasSuffix(text, "use of closed network connection")
 }
 
 // Sync implements zapcore.Core.
