@@ -4,10 +4,10 @@ package h2
 // balance reaches Config.AbuseLimit is cut off (ENHANCE_YOUR_CALM). There is no clock: an honest peer may send any
 // amount of these frames over a connection's life, as long as it also uses the connection.
 //
-//	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream
+//	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream; 2,000 of answered ones
 //	made-you-reset (CVE-2025-8671)      costDriven: 200 resets we were driven to
 //	SETTINGS, PING, PRIORITY floods     200, 1,000, 2,000 frames; 64 settings in a frame
-//	SETTINGS and PING acknowledgements  1,000 frames
+//	SETTINGS and PING acknowledgements  1,000 frames that nobody asked for
 //	GOAWAY                              200 frames
 //	informational responses             400
 //	empty DATA, empty HEADERS blocks    400 frames

@@ -75,7 +75,8 @@ type Conn struct {
 	dec *hpack.Decoder
 	enc *hpack.Encoder
 	block
-	head headReader
+	head   headReader
+	crumbs []byte // the cookie of the block at hand, when it came in several fields
 
 	streams  map[uint32]*Stream
 	free     []*Stream
@@ -84,8 +85,11 @@ type Conn struct {
 	lastPeer uint32 // highest the peer opened
 	peerOpen int
 	ourOpen  int
-	resets   [64]uint32 // streams reset lately: what is still on its way for them is ignored
+	resets   []uint32 // streams reset lately, a ring: what is still on its way for them is ignored
 	resetAt  int
+	cursor   int // unblock's place in blocked
+	pings    int // ours, not yet answered
+	acks     int // SETTINGS of ours, not yet acknowledged
 
 	sendWindow int64
 	recvWindow int64
@@ -102,6 +106,7 @@ type peerSettings struct {
 	frame      int
 	maxStreams uint32
 	extended   bool
+	settled    bool // its first SETTINGS have come
 }
 
 // NewConn starts a connection: its preface and SETTINGS are in the output.
@@ -210,6 +215,9 @@ func (c *Conn) Receive(p []byte) error {
 		if err := c.frame(c.in); err != nil {
 			return err
 		}
+		if c.err != nil { // a handler closed the connection
+			return c.err
+		}
 		c.in = c.in[:0]
 	}
 	for len(p) > 0 {
@@ -223,6 +231,9 @@ func (c *Conn) Receive(p []byte) error {
 		n := frameHeader + length(p)
 		if err := c.frame(p[:n]); err != nil {
 			return err
+		}
+		if c.err != nil {
+			return c.err
 		}
 		p = p[n:]
 	}

@@ -149,7 +149,7 @@ func (c *Conn) onData(id uint32, flags byte, p []byte) error {
 	s.held += int64(len(data))
 	if pad := size - int64(len(data)); pad > 0 {
 		c.give(pad)
-		s.unreturned += pad
+		c.giveStream(s, pad)
 	}
 	c.ev.OnData(s, data, end)
 	if end {
@@ -168,8 +168,7 @@ func (c *Conn) dataOnClosed(s *Stream, id uint32) error {
 	case c.wasReset(id):
 		return c.spend(costLate, "DATA keeps coming for streams that were reset")
 	}
-	c.rst(id, ErrCodeStreamClosed)
-	return c.spend(costDriven, "DATA on closed streams")
+	return c.streamErrorID(id, ErrCodeStreamClosed, "DATA on closed streams")
 }
 
 func (c *Conn) onReset(id uint32, p []byte) error {
@@ -181,10 +180,15 @@ func (c *Conn) onReset(id uint32, p []byte) error {
 	case c.idle(id):
 		return c.fail(ErrCodeProtocol, "RST_STREAM on an idle stream")
 	}
-	if err := c.spend(costReset, "too many streams reset"); err != nil {
+	s := c.streams[id]
+	cost := costReset
+	if s != nil && s.headSent && !c.cfg.Client {
+		cost = costLate // an answer has begun: the stream was used
+	}
+	if err := c.spend(cost, "too many streams reset"); err != nil {
 		return err
 	}
-	if s := c.streams[id]; s != nil {
+	if s != nil {
 		c.closed(s, ErrCode(binary.BigEndian.Uint32(p)), true)
 	}
 	return nil
@@ -197,11 +201,12 @@ func (c *Conn) onPing(id uint32, flags byte, p []byte) error {
 	case len(p) != 8:
 		return c.fail(ErrCodeFrameSize, "PING that is not 8 bytes long")
 	}
-	if err := c.spend(costPing, "too many PINGs"); err != nil {
-		return err
-	}
-	if flags&flagAck != 0 {
+	if flags&flagAck != 0 && c.pings > 0 {
+		c.pings--
 		return c.onPong(p)
+	}
+	if err := c.spend(costPing, "too many PINGs"); err != nil || flags&flagAck != 0 {
+		return err
 	}
 	c.out = append(appendHeader(c.out, 8, typePing, flagAck, 0), p...)
 	return c.queued(frameHeader + 8)

@@ -25,7 +25,7 @@ func (c *Conn) GoAway(code ErrCode) {
 		return
 	}
 	c.goAwayFrame(maxStreamID, code, "")
-	c.out = append(appendHeader(c.out, 8, typePing, 0, 0), goAwayPing[:]...)
+	c.ping(goAwayPing)
 }
 
 // onPong: the peer has seen the announcement; what it opens from now on is not taken.
@@ -54,8 +54,13 @@ type PongHandler interface{ OnPong(data [8]byte) }
 // Ping queues a PING; a Handler that is a PongHandler gets the answer (RFC 9113, section 6.7).
 func (c *Conn) Ping(data [8]byte) {
 	if c.err == nil {
-		c.out = append(appendHeader(c.out, 8, typePing, 0, 0), data[:]...)
+		c.ping(data)
 	}
+}
+
+func (c *Conn) ping(data [8]byte) {
+	c.out = append(appendHeader(c.out, 8, typePing, 0, 0), data[:]...)
+	c.pings++
 }
 
 // Drained reports that the connection takes no new streams and has none left: it may be closed.

@@ -94,7 +94,8 @@ type headReader struct {
 	seen     uint8  // pseudo-headers so far
 	host     string
 	response bool
-	cookies  int // index of the first cookie field, from 1
+	cookie   int // index of the first cookie field
+	cookies  int // cookie fields so far
 }
 
 const (
@@ -119,7 +120,7 @@ func (c *Conn) onBlock(id uint32, flags byte, p []byte) error {
 	trailers := s != nil && s.headDone
 	c.head = headReader{response: c.cfg.Client}
 	switch {
-	case s == nil:
+	case s == nil || s.recvClosed:
 		c.head.h = new(message.Head) // decoded for the table's sake alone
 	case trailers:
 		c.head.trailers = &s.Trailers
@@ -164,10 +165,7 @@ func (c *Conn) refuse(s *Stream) (bool, error) {
 	s.released = true // nobody has it
 	c.rst(s.ID, ErrCodeRefusedStream)
 	c.closed(s, ErrCodeRefusedStream, false)
-	if late {
-		return true, nil
-	}
-	if err := c.queued(frameHeader + 4); err != nil {
+	if err := c.queued(frameHeader + 4); err != nil || late {
 		return true, err
 	}
 	return true, c.spend(costDriven, "too many streams")
@@ -192,6 +190,7 @@ func (c *Conn) onTrailers(s *Stream, end bool) error {
 
 func (c *Conn) onHead(s *Stream, end bool) error {
 	r := &c.head
+	c.joinCookie()
 	if r.bad == "" && !r.tooLarge {
 		r.bad = r.check(c.cfg.ExtendedConnect)
 	}
@@ -225,6 +224,32 @@ func (c *Conn) onHead(s *Stream, end bool) error {
 		return c.spend(costEmpty, "too many informational responses")
 	}
 	return nil
+}
+
+// joinCookie makes one field of the crumbs (RFC 9113, section 8.2.3), when all are there: joining them one by one
+// would cost the square of their number.
+func (c *Conn) joinCookie() {
+	if r := &c.head; r.cookies > 1 {
+		r.h.Fields[r.cookie].Value = r.h.Keep(c.crumbs)
+	}
+	const maxKept = 4 << 10
+	if cap(c.crumbs) > maxKept {
+		c.crumbs = nil
+	}
+}
+
+// crumb takes a cookie field. The first stays where it is until joinCookie.
+func (c *Conn) crumb(value string) {
+	r := &c.head
+	if r.cookies++; r.cookies == 1 {
+		r.cookie = len(r.h.Fields)
+		r.h.Add("cookie", value)
+		return
+	}
+	if r.cookies == 2 {
+		c.crumbs = append(c.crumbs[:0], r.h.Fields[r.cookie].Value...)
+	}
+	c.crumbs = append(append(c.crumbs, "; "...), value...)
 }
 
 // malformed resets a stream whose head is no message (section 8.1.1). A request's handler has not seen it.
@@ -264,6 +289,10 @@ func (c *Conn) emit(f hpack.HeaderField) {
 	r.regular = true
 	if !validName(f.Name) {
 		r.bad = "a field name that is no lower-case token"
+		return
+	}
+	if f.Name == "cookie" && r.trailers == nil {
+		c.crumb(f.Value)
 		return
 	}
 	r.field(f)
@@ -314,6 +343,9 @@ func (r *headReader) field(f hpack.HeaderField) {
 			r.bad = "a field that belongs to one connection"
 			return
 		}
+		if f.Name == "content-length" || f.Name == "host" {
+			return // too late to frame or to route by (RFC 9110, section 6.5.1)
+		}
 		*r.trailers = append(*r.trailers, message.Field{Name: f.Name, Value: f.Value})
 		return
 	}
@@ -339,15 +371,6 @@ func (r *headReader) field(f hpack.HeaderField) {
 			return
 		}
 		r.host = f.Value
-	case "cookie":
-		// Crumbs are one field again (RFC 9113, section 8.2.3).
-		if r.cookies > 0 {
-			first := &r.h.Fields[r.cookies-1]
-			first.Value = first.Value + "; " + f.Value
-			return
-		}
-		r.h.Add(f.Name, f.Value)
-		r.cookies = len(r.h.Fields)
 	default:
 		r.h.Add(f.Name, f.Value)
 	}
@@ -359,6 +382,9 @@ func (r *headReader) check(extended bool) string {
 	if r.response {
 		if r.seen != seenStatus {
 			return "a response without a status"
+		}
+		if h.Status == 101 {
+			return "status 101, which HTTP/2 does not have"
 		}
 		return ""
 	}
@@ -386,7 +412,7 @@ func (r *headReader) check(extended bool) string {
 		}
 		return ""
 	}
-	if r.seen&seenScheme == 0 || r.seen&seenPath == 0 || h.Scheme == "" {
+	if r.seen&seenScheme == 0 || r.seen&seenPath == 0 || !validToken(h.Scheme) {
 		return "a request without :scheme or :path"
 	}
 	if !validPath(h.Path, h.Method) {

@@ -27,9 +27,7 @@ func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
 	if h.Length >= 0 && !informational {
 		c.field("content-length", strconv.FormatInt(h.Length, 10))
 	}
-	for i := range h.Fields {
-		c.field(h.Fields[i].Name, h.Fields[i].Value)
-	}
+	c.fields(h.Fields)
 	c.finishBlock(at, s.ID, end)
 	if !informational {
 		s.headSent = true
@@ -85,9 +83,7 @@ func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
 	}
 	at := len(c.out)
 	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
-	for i := range t {
-		c.field(t[i].Name, t[i].Value)
-	}
+	c.fields(t)
 	if len(c.out) == at+frameHeader {
 		c.out = appendHeader(c.out[:at], 0, typeData, flagEndStream, s.ID)
 	} else {
@@ -97,12 +93,19 @@ func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
 	return nil
 }
 
-// field encodes one field, or leaves it out if it may not be sent.
-func (c *Conn) field(name, value string) {
-	if name == "" || name[0] != ':' && !sendableName(name) || !validValue(value) {
-		return
+// fields encodes fields that may be sent; none of them is a pseudo-header.
+func (c *Conn) fields(fields []message.Field) {
+	for i := range fields {
+		f := &fields[i]
+		if sendableName(f.Name) && (f.Name != "te" || f.Value == "trailers") {
+			c.field(f.Name, f.Value)
+		}
 	}
-	if name == "te" && value != "trailers" {
+}
+
+// field encodes one field whose name may be sent, or leaves it out if its value may not.
+func (c *Conn) field(name, value string) {
+	if !validValue(value) {
 		return
 	}
 	// Writing to the output cannot fail.
@@ -213,10 +216,11 @@ func (c *Conn) SendWindow(s *Stream) int {
 
 // unblock tells streams that wait for the connection's window, those that have waited longest first.
 func (c *Conn) unblock() {
-	for i := 0; i < len(c.blocked) && c.sendWindow > 0; {
-		s := c.blocked[i]
+	// Handlers may block and unblock any stream meanwhile: unlistBlocked moves the cursor along.
+	for c.cursor = 0; c.cursor < len(c.blocked) && c.sendWindow > 0; {
+		s := c.blocked[c.cursor]
 		if s.sendWindow <= 0 {
-			i++
+			c.cursor++
 			continue
 		}
 		c.unlistBlocked(s)
@@ -228,6 +232,9 @@ func (c *Conn) unlistBlocked(s *Stream) {
 	s.blocked = false
 	for i, b := range c.blocked {
 		if b == s {
+			if i < c.cursor {
+				c.cursor--
+			}
 			c.blocked = append(c.blocked[:i], c.blocked[i+1:]...)
 			return
 		}

@@ -7,6 +7,9 @@ import (
 // maxSettings bounds the settings of one frame: each change of the initial window visits every stream.
 const maxSettings = 64
 
+// unlimitedStreams is how many streams we open at once to a peer that sets no limit.
+const unlimitedStreams = 1000
+
 // sendSettings queues our SETTINGS.
 func (c *Conn) sendSettings() {
 	at := len(c.out)
@@ -26,6 +29,7 @@ func (c *Conn) sendSettings() {
 	set(settingMaxHeaderList, uint32(c.cfg.HeadBytes))
 	n := len(c.out) - at - frameHeader
 	c.out[at+2] = byte(n)
+	c.acks++
 }
 
 func (c *Conn) onSettings(id uint32, flags byte, p []byte) error {
@@ -34,6 +38,9 @@ func (c *Conn) onSettings(id uint32, flags byte, p []byte) error {
 		return c.fail(ErrCodeProtocol, "SETTINGS on a stream")
 	case flags&flagAck != 0 && len(p) != 0:
 		return c.fail(ErrCodeFrameSize, "SETTINGS acknowledgement with content")
+	case flags&flagAck != 0 && c.acks > 0:
+		c.acks--
+		return nil
 	case flags&flagAck != 0:
 		return c.spend(costPing, "too many SETTINGS acknowledgements")
 	case len(p)%6 != 0:
@@ -43,6 +50,10 @@ func (c *Conn) onSettings(id uint32, flags byte, p []byte) error {
 	}
 	if err := c.spend(costSettings, "too many SETTINGS frames"); err != nil {
 		return err
+	}
+	if !c.peer.settled {
+		// Without a limit of the peer's our own holds (section 6.5.2: initially there is none).
+		c.peer.settled, c.peer.maxStreams = true, unlimitedStreams
 	}
 	for ; len(p) > 0; p = p[6:] {
 		if err := c.setting(binary.BigEndian.Uint16(p), binary.BigEndian.Uint32(p[2:])); err != nil {

@@ -99,6 +99,9 @@ func (c *Conn) endReceive(s *Stream, id uint32) {
 
 func (c *Conn) endSend(s *Stream) {
 	s.sendClosed = true
+	if s.blocked {
+		c.unlistBlocked(s)
+	}
 	if s.recvClosed {
 		c.earn(workStream)
 		c.remove(s)
@@ -169,11 +172,18 @@ func (c *Conn) Reset(s *Stream, code ErrCode) {
 	c.closed(s, code, false)
 }
 
+// maxResets bounds the streams remembered: as many as a peer may have open by default.
+const maxResets = 1000
+
 // rst queues RST_STREAM and remembers the stream, for what is still on its way.
 func (c *Conn) rst(id uint32, code ErrCode) {
 	c.out = appendHeader(c.out, 4, typeRSTStream, 0, id)
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
-	c.resets[c.resetAt%len(c.resets)] = id
+	if len(c.resets) < maxResets {
+		c.resets = append(c.resets, id)
+		return
+	}
+	c.resets[c.resetAt%maxResets] = id
 	c.resetAt++
 }
 
@@ -205,6 +215,9 @@ func (c *Conn) streamErrorID(id uint32, code ErrCode, reason string) error {
 	if s := c.streams[id]; s != nil {
 		return c.streamError(s, code, reason)
 	}
+	if c.idle(id) {
+		return c.fail(code, reason) // RST_STREAM on an idle stream would be our mistake (section 6.4)
+	}
 	c.rst(id, code)
 	if err := c.queued(frameHeader + 4); err != nil {
 		return err
@@ -217,10 +230,15 @@ func (c *Conn) Consume(s *Stream, n int) {
 	used := min(int64(n), s.held)
 	s.held -= used
 	c.give(used)
+	c.giveStream(s, used)
+}
+
+// giveStream returns bytes to the stream's window.
+func (c *Conn) giveStream(s *Stream, n int64) {
 	if s.recvClosed || s.removed || c.err != nil {
 		return
 	}
-	s.unreturned += used
+	s.unreturned += n
 	if s.unreturned >= int64(c.cfg.StreamWindow)/2 {
 		c.windowUpdate(s.ID, uint32(s.unreturned))
 		s.recvWindow += s.unreturned

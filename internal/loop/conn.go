@@ -18,6 +18,7 @@ import (
 type Conn struct {
 	loop *Loop
 	fd   int
+	mark int32 // comes back with each event; see Loop.dispatch
 
 	// Readiness as far as it is known: cleared by a short read or write, set by an event. It spares the
 	// system call that is bound to fail (edge-triggered epoll reports every change after that).
@@ -32,6 +33,7 @@ type Conn struct {
 
 	// Deferred writing, for a writer that must not park (see SetDeferred).
 	deferred bool
+	shutdown bool // CloseWrite waits for the backlog
 	backlog  []byte
 	drained  func()
 
@@ -44,16 +46,31 @@ var _ net.Conn = (*Conn)(nil)
 
 // add adopts a non-blocking descriptor.
 func (l *Loop) add(fd int, events uint32) (*Conn, error) {
-	c := &Conn{loop: l, fd: fd, writable: true}
+	if l.ended {
+		return nil, fmt.Errorf("the event loop has ended: %w", net.ErrClosed)
+	}
+	l.marks++
+	c := &Conn{loop: l, fd: fd, mark: l.marks, writable: true}
 	for len(l.conns) <= fd {
 		l.conns = append(l.conns, make([]*Conn, max(64, len(l.conns)))...)
 	}
-	ev := unix.EpollEvent{Events: events, Fd: int32(fd)}
-	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := c.watch(events); err != nil {
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
 	}
 	l.conns[fd] = c
 	return c, nil
+}
+
+// watch has epoll tell of events.
+func (c *Conn) watch(events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(c.fd), Pad: c.mark}
+	return unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_ADD, c.fd, &ev)
+}
+
+// unwatch ends what watch began.
+func (c *Conn) unwatch() {
+	var ev unix.EpollEvent // ignored, but old kernels want one
+	_ = unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_DEL, c.fd, &ev)
 }
 
 const streamEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
@@ -113,8 +130,20 @@ func (c *Conn) CancelReadable() bool {
 	return had
 }
 
-// OnHangup runs f on the loop, once, if the connection breaks while nobody reads it. nil takes it back.
-func (c *Conn) OnHangup(f func()) { c.onHangup = f }
+// OnHangup runs f on the loop, once, if the connection breaks while nobody reads it, or has broken already.
+// nil takes it back.
+func (c *Conn) OnHangup(f func()) {
+	c.onHangup = f
+	if f == nil || !c.hangup || c.closed {
+		return
+	}
+	c.loop.Go(func() { // no event will tell again
+		if f := c.onHangup; f != nil {
+			c.onHangup = nil
+			f()
+		}
+	})
+}
 
 // Readable reports whether a Read is worth trying.
 func (c *Conn) Readable() bool { return c.readable }
@@ -263,16 +292,22 @@ func (c *Conn) sendBacklog() {
 	}
 	if len(c.backlog) == 0 {
 		c.backlog = nil
+		if c.shutdown && !c.closed {
+			_ = unix.Shutdown(c.fd, unix.SHUT_WR)
+		}
 		if c.drained != nil {
 			c.drained()
 		}
 	}
 }
 
-// CloseWrite sends the end of the stream and leaves reading open.
+// CloseWrite sends the end of the stream, after what a deferred Write has kept back, and leaves reading open.
 func (c *Conn) CloseWrite() error {
 	if c.closed {
 		return net.ErrClosed
+	}
+	if c.shutdown = true; len(c.backlog) > 0 {
+		return nil
 	}
 	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
 }

@@ -35,7 +35,9 @@ type Loop struct {
 	posted []func()
 	closed bool
 
+	marks    int32 // given to connections
 	stopping bool
+	ended    bool // Run has closed what was open: nothing new
 }
 
 // Flusher is told at the end of a turn in which it asked for it by OnFlush.
@@ -97,7 +99,8 @@ func (l *Loop) dispatch(ev *unix.EpollEvent) {
 		return
 	}
 	if int(ev.Fd) < len(l.conns) {
-		if c := l.conns[ev.Fd]; c != nil {
+		// A connection closed in this turn may have left its number to another: the mark tells them apart.
+		if c := l.conns[ev.Fd]; c != nil && c.mark == ev.Pad {
 			c.event(ev.Events)
 		}
 	}
@@ -174,6 +177,7 @@ func (l *Loop) shut() {
 	for _, f := range posted {
 		f()
 	}
+	l.ended = true
 	for _, c := range l.conns {
 		if c != nil {
 			_ = c.Close()

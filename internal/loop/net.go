@@ -60,7 +60,8 @@ func (l *Loop) Accept(ln *Listener, f func(*Conn)) (stop func(), err error) {
 		for range acceptBatch {
 			nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if err != nil {
-				if err == unix.EMFILE || err == unix.ENFILE {
+				switch err {
+				case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 					l.pauseAccept(c)
 				}
 				return
@@ -74,20 +75,24 @@ func (l *Loop) Accept(ln *Listener, f func(*Conn)) (stop func(), err error) {
 			f(nc)
 		}
 	}
-	return func() { _ = c.Close() }, nil
+	return func() {
+		if !c.closed {
+			// The listener's other descriptors keep the registration alive beyond this one's end (epoll(7)).
+			c.unwatch()
+			_ = c.Close()
+		}
+	}, nil
 }
 
 // pauseAccept keeps a listener quiet for a moment when descriptors have run out: level-triggered, it would
 // otherwise wake the loop without end.
 func (l *Loop) pauseAccept(c *Conn) {
 	const pause = 100 * time.Millisecond
-	ev := unix.EpollEvent{Fd: int32(c.fd)}
 	// EPOLLEXCLUSIVE cannot be modified: take it out and put it back.
-	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.fd, &ev)
+	c.unwatch()
 	l.AfterFunc(&c.readTimer, pause, func() {
 		if !c.closed {
-			ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(c.fd)}
-			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, c.fd, &ev)
+			_ = c.watch(unix.EPOLLIN | unix.EPOLLEXCLUSIVE)
 		}
 	})
 }
@@ -108,7 +113,7 @@ func (l *Loop) Dial(addr netip.AddrPort, timeout time.Duration) (*Conn, error) {
 	c, addErr := l.add(fd, streamEvents)
 	if addErr != nil {
 		unix.Close(fd)
-		return nil, addErr
+		return nil, fmt.Errorf("connect %v: %w", addr, addErr)
 	}
 	if err == nil {
 		return c, nil
@@ -118,7 +123,7 @@ func (l *Loop) Dial(addr netip.AddrPort, timeout time.Duration) (*Conn, error) {
 	for !c.writable {
 		if err := c.waitWritable(); err != nil {
 			_ = c.Close()
-			return nil, fmt.Errorf("connect %v: no answer within %v", addr, timeout)
+			return nil, fmt.Errorf("connect %v: no answer within %v: %w", addr, timeout, err)
 		}
 	}
 	_ = c.SetWriteDeadline(time.Time{})
@@ -127,7 +132,10 @@ func (l *Loop) Dial(addr netip.AddrPort, timeout time.Duration) (*Conn, error) {
 	}
 	if code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		_ = c.Close()
-		return nil, fmt.Errorf("connect %v: %w", addr, unix.Errno(code))
+		if err == nil {
+			err = unix.Errno(code)
+		}
+		return nil, fmt.Errorf("connect %v: %w", addr, err)
 	}
 	return c, nil
 }

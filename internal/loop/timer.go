@@ -13,6 +13,9 @@ const (
 	words = slots / 64
 )
 
+// maxDelay keeps "for ever" within the range of durations since the wheel's start.
+const maxDelay = 100 * 365 * 24 * time.Hour
+
 // Timer is one deadline. The zero value is ready. It lives in the object it belongs to, so arming it
 // allocates nothing but the closure it is given.
 type Timer struct {
@@ -48,6 +51,7 @@ func (l *Loop) AfterFunc(t *Timer, d time.Duration, f func()) {
 	if w.ended {
 		return // the loop fires no more
 	}
+	d = min(d, maxDelay)
 	// Rounding up and one more: the present tick has partly passed.
 	t.at = max(int64((l.now.Sub(w.start)+d)/Tick)+1, w.current+1)
 	t.f, t.wheel = f, w
