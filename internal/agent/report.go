@@ -97,7 +97,7 @@ func (r *reporter) stream(ctx context.Context, client discoveryv1connect.Discove
 
 // send sends what changed. With full it sends every series there ever was.
 func (r *reporter) send(s *connect.ClientStreamForClient[discoveryv1.ReportRequest, discoveryv1.ReportResponse], full bool) error {
-	req := &discoveryv1.ReportRequest{NodeId: r.a.o.ID, Series: r.series(full), Proxy: r.a.stats()}
+	req := &discoveryv1.ReportRequest{NodeId: r.a.o.ID, Series: r.series(full), Proxy: r.a.stats(), Started: timestamppb.New(r.a.started)}
 	r.mu.Lock()
 	req.Events, r.events = r.events, nil
 	r.mu.Unlock()

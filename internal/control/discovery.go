@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"connectrpc.com/connect"
@@ -102,8 +103,9 @@ func (d *discovery) Report(ctx context.Context, stream *connect.ClientStream[dis
 	}
 	for stream.Receive() {
 		m := stream.Msg()
-		// A proxy speaks for itself: the identity goes into the key.
-		if err := d.s.metrics.Report(id.String()+" "+m.GetNodeId(), m.GetSeries(), time.Now()); err != nil {
+		// A proxy speaks for itself: the identity is part of its name here, and so is the process.
+		node := fmt.Sprintf("%s %s %d", id, m.GetNodeId(), m.GetStarted().AsTime().UnixMilli())
+		if err := d.s.metrics.Report(node, m.GetSeries(), time.Now()); err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}
 		d.s.taps.events(m.GetEvents())

@@ -97,7 +97,9 @@ func (s *Store) Stat(q Query, now time.Time) ([]*Row, error) {
 		row := q.group(groups, &k.key)
 		row.Success += t.success
 		row.Failure += t.failure
-		row.Open += int64(t.opened) - int64(t.closed)
+		if now.Sub(s.nodes[k.node]) < alive { // the connections of a proxy that died, died with it
+			row.Open += int64(t.opened) - int64(t.closed)
+		}
 		row.Sent += t.sent
 		row.Received += t.received
 		row.Latency.Merge(&t.latency)

@@ -12,6 +12,8 @@ const (
 	// MaxSeries bounds the series of all proxies together.
 	MaxSeries = 50_000
 
+	maxNodes = 100_000 // processes remembered; those quiet for long go first
+
 	step    = 2 * time.Second
 	keep    = 10 * time.Minute
 	samples = int(keep/step) + 1
@@ -22,7 +24,8 @@ const (
 type Store struct {
 	mu      sync.Mutex
 	series  map[seriesKey]*series
-	dropped uint64 // reports of series beyond the bound
+	nodes   map[string]time.Time // last report
+	dropped uint64               // reports of series beyond the bound
 }
 
 // seriesKey is a series of one proxy.
@@ -33,10 +36,8 @@ type seriesKey struct {
 
 // series is a ring of samples, oldest first from next on.
 type series struct {
-	ring    []sample
-	base    totals // counted by runs of the proxy that have ended
-	current totals // since the present run began
-	last    time.Time
+	ring []sample
+	last time.Time
 }
 
 type sample struct {
@@ -51,12 +52,16 @@ type totals struct {
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{series: map[seriesKey]*series{}} }
+func New() *Store { return &Store{series: map[seriesKey]*series{}, nodes: map[string]time.Time{}} }
 
-// Report takes what a proxy sent.
+// Report takes what a proxy sent. node names its process: one that begins anew, with counters at zero, is
+// another node.
 func (s *Store) Report(node string, reported []*discoveryv1.Series, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.nodes[node] = now; len(s.nodes) > maxNodes {
+		s.makeRoom(now)
+	}
 	for _, p := range reported {
 		h, err := telemetry.HistogramFrom(p.GetLatency())
 		if err != nil {
@@ -82,13 +87,9 @@ func (s *Store) Report(node string, reported []*discoveryv1.Series, now time.Tim
 
 // add takes a new total.
 func (s *series) add(t totals, now time.Time) {
-	if t.success+t.failure < s.current.success+s.current.failure || t.opened < s.current.opened {
-		s.base = s.base.plus(&s.current)
-	}
-	s.current, s.last = t, now
-	total := s.base.plus(&t)
-	if n := len(s.ring); n > 0 && now.Sub(s.ring[n-1].at) < step && n > 1 {
-		s.ring[n-1].totals = total
+	s.last = now
+	if n := len(s.ring); n > 1 && now.Sub(s.ring[n-1].at) < step {
+		s.ring[n-1].totals = t
 		return
 	}
 	if len(s.ring) == 0 {
@@ -98,19 +99,7 @@ func (s *series) add(t totals, now time.Time) {
 	if len(s.ring) >= samples {
 		s.ring = append(s.ring[:0], s.ring[1:]...)
 	}
-	s.ring = append(s.ring, sample{now, total})
-}
-
-func (t *totals) plus(o *totals) totals {
-	sum := *t
-	sum.success += o.success
-	sum.failure += o.failure
-	sum.opened += o.opened
-	sum.closed += o.closed
-	sum.sent += o.sent
-	sum.received += o.received
-	sum.latency.Merge(&o.latency)
-	return sum
+	s.ring = append(s.ring, sample{now, t})
 }
 
 // window returns what was counted within the last w, and how many connections are open now.
@@ -135,9 +124,17 @@ func (s *series) window(now time.Time, w time.Duration) (totals, bool) {
 	return t, true
 }
 
+// alive is how long after its last report a proxy counts as there; it reports every second.
+const alive = 10 * time.Second
+
 // makeRoom drops series that have been quiet for long, and reports whether there were any.
 func (s *Store) makeRoom(now time.Time) bool {
 	before := len(s.series)
+	for node, last := range s.nodes {
+		if now.Sub(last) > forget {
+			delete(s.nodes, node)
+		}
+	}
 	for k, ser := range s.series {
 		if now.Sub(ser.last) > forget {
 			delete(s.series, k)

@@ -1809,6 +1809,7 @@ type ReportRequest struct {
 	Series        []*Series              `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"` // those that changed since the last report
 	Events        []*TapEvent            `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	Proxy         *ProxyStats            `protobuf:"bytes,4,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"` // of the proxy's process: its counters begin there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1867,6 +1868,13 @@ func (x *ReportRequest) GetEvents() []*TapEvent {
 func (x *ReportRequest) GetProxy() *ProxyStats {
 	if x != nil {
 		return x.Proxy
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
 	}
 	return nil
 }
@@ -2635,12 +2643,13 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x16\n" +
 	"\x06method\x18\x03 \x01(\tR\x06method\x12\x1f\n" +
 	"\vpath_prefix\x18\x04 \x01(\tR\n" +
-	"pathPrefix\"\xc5\x01\n" +
+	"pathPrefix\"\xfb\x01\n" +
 	"\rReportRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x121\n" +
 	"\x06series\x18\x02 \x03(\v2\x19.weft.discovery.v1.SeriesR\x06series\x123\n" +
 	"\x06events\x18\x03 \x03(\v2\x1b.weft.discovery.v1.TapEventR\x06events\x123\n" +
-	"\x05proxy\x18\x04 \x01(\v2\x1d.weft.discovery.v1.ProxyStatsR\x05proxy\"\x10\n" +
+	"\x05proxy\x18\x04 \x01(\v2\x1d.weft.discovery.v1.ProxyStatsR\x05proxy\x124\n" +
+	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"\x10\n" +
 	"\x0eReportResponse\"\xcb\x01\n" +
 	"\n" +
 	"ProxyStats\x12%\n" +
@@ -2805,25 +2814,26 @@ var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
 	29, // 31: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
 	31, // 32: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
 	28, // 33: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	37, // 34: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	30, // 35: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	37, // 36: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	15, // 37: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 38: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	2,  // 39: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	19, // 40: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	21, // 41: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	26, // 42: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	1,  // 43: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	3,  // 44: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	20, // 45: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	22, // 46: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	27, // 47: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	43, // [43:48] is the sub-list for method output_type
-	38, // [38:43] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	37, // 34: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	37, // 35: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	30, // 36: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	37, // 37: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	15, // 38: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 39: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	2,  // 40: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	19, // 41: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	21, // 42: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	26, // 43: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	1,  // 44: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	3,  // 45: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	20, // 46: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	22, // 47: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	27, // 48: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	44, // [44:49] is the sub-list for method output_type
+	39, // [39:44] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
