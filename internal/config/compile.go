@@ -19,6 +19,9 @@ type Input struct {
 // Registry is what workloads registered.
 type Registry struct {
 	Services []model.Service // with endpoints and VIP, without rules
+	// Versions that services have had, by service: a name like reviews-v2 goes on to resolve when its last
+	// endpoint has left, and is answered 503 instead of 500.
+	Versions map[model.ServiceName][]string
 }
 
 // Compile builds the mesh. References that do not resolve are warnings: the mesh is complete all the same,
@@ -32,6 +35,7 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 			Status:      make(map[ResourceKey][]Condition, len(in.Resources)),
 			consumer:    map[consumerKey][]model.Rule{},
 		},
+		known: in.Registry.Versions,
 	}
 	resources := slices.SortedFunc(slices.Values(in.Resources), compareResources)
 	c.register(in.Registry.Services)
@@ -55,6 +59,7 @@ type compiler struct {
 
 	registered map[model.ServiceName]*model.Service // as registered, before declarations narrow them
 	versions   map[model.ServiceName]subset         // what a name like reviews-v2 stands for
+	known      map[model.ServiceName][]string       // versions there have been
 	names      map[string][]string                  // namespace -> names that resolve, for remedies
 }
 

@@ -64,3 +64,8 @@ func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bo
 	}
 	return out, true
 }
+
+// HasOwnRules reports whether clients of a namespace see other rules of a service than everybody else.
+func (m *Mesh) HasOwnRules(n model.ServiceName, client string) bool {
+	return len(m.consumer[consumerKey{n, client}]) > 0
+}

@@ -145,16 +145,22 @@ func selects(selector, labels map[string]string) bool {
 func (c *compiler) indexVersions() {
 	c.versions = map[model.ServiceName]subset{}
 	for name, s := range c.registered {
-		for _, e := range s.Endpoints {
-			v := e.Labels[model.LabelVersion]
-			if v == "" {
-				continue
-			}
-			alias := model.ServiceName{Namespace: name.Namespace, Name: name.Name + "-" + v}
-			if old, ok := c.versions[alias]; !ok || len(old.base.Name) < len(name.Name) {
-				c.versions[alias] = subset{base: name, version: v}
-			}
+		for _, v := range c.known[name] {
+			c.indexVersion(name, v)
 		}
+		for _, e := range s.Endpoints {
+			c.indexVersion(name, e.Labels[model.LabelVersion])
+		}
+	}
+}
+
+func (c *compiler) indexVersion(name model.ServiceName, v string) {
+	if v == "" {
+		return
+	}
+	alias := model.ServiceName{Namespace: name.Namespace, Name: name.Name + "-" + v}
+	if old, ok := c.versions[alias]; !ok || len(old.base.Name) < len(name.Name) {
+		c.versions[alias] = subset{base: name, version: v}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/xds"
 )
 
@@ -46,5 +47,14 @@ func (s *Server) compile() {
 	mesh.Revision = v.revision
 	s.mesh.Store(mesh)
 	s.stats.revision.Set(float64(v.revision))
-	s.xds.Publish(&xds.Mesh{Revision: v.revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services})
+	s.xds.Publish(&xds.Mesh{
+		Revision: v.revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services,
+		For: func(n model.ServiceName, client string) *model.Service {
+			if !mesh.HasOwnRules(n, client) {
+				return nil
+			}
+			svc, _ := mesh.ServiceFor(n, client)
+			return &svc
+		},
+	})
 }

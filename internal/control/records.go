@@ -30,8 +30,9 @@ type resourceRecord struct {
 
 // serviceRecord is a service that was registered once. It stays when its endpoints go, and its address with it.
 type serviceRecord struct {
-	VIP   netip.Addr   `json:"vip"`
-	Ports []model.Port `json:"ports"`
+	VIP      netip.Addr   `json:"vip"`
+	Ports    []model.Port `json:"ports"`
+	Versions []string     `json:"versions,omitempty"` // labels its endpoints have had, at most maxVersions
 }
 
 // endpointRecord is an instance of a service.

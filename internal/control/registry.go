@@ -34,7 +34,7 @@ func (s *Server) register(ctx context.Context, id model.Identity, req *discovery
 	if err != nil {
 		return 0, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	if err := s.ensureService(ctx, rec.Service, req.GetPorts()); err != nil {
+	if err := s.ensureService(ctx, rec.Service, req.GetPorts(), rec.Endpoint.Labels[model.LabelVersion]); err != nil {
 		return 0, err
 	}
 	value, err := encode(rec)
@@ -107,9 +107,12 @@ func endpointOf(id model.Identity, req *discoveryv1.RegisterRequest) (endpointRe
 	return rec, nil
 }
 
+// maxVersions bounds the versions remembered of a service; the oldest go first.
+const maxVersions = 64
+
 // ensureService makes the service's record, with an address of its own that it keeps for ever, or adds to its
-// ports what is new.
-func (s *Server) ensureService(ctx context.Context, name model.ServiceName, wire []*discoveryv1.Port) error {
+// ports and versions what is new.
+func (s *Server) ensureService(ctx context.Context, name model.ServiceName, wire []*discoveryv1.Port, version string) error {
 	var ports []model.Port
 	for _, p := range wire {
 		port, err := xds.PortFromWire(p)
@@ -133,10 +136,14 @@ func (s *Server) ensureService(ctx context.Context, name model.ServiceName, wire
 			}
 		}
 		merged := mergePorts(rec.Ports, ports)
-		if seen > 0 && slices.Equal(merged, rec.Ports) {
+		if seen > 0 && slices.Equal(merged, rec.Ports) && (version == "" || slices.Contains(rec.Versions, version)) {
 			return nil
 		}
 		rec.Ports = merged
+		if version != "" && !slices.Contains(rec.Versions, version) {
+			rec.Versions = append(rec.Versions, version)
+			rec.Versions = rec.Versions[max(0, len(rec.Versions)-maxVersions):]
+		}
 		if done, err := s.putService(ctx, name, key, rec, seen); err != nil || done {
 			return err
 		}

@@ -232,7 +232,9 @@ func (s *state) read(take bool) (v view, dirty bool) {
 		byService[e.Service] = append(byService[e.Service], e.Endpoint)
 	}
 	v = view{revision: s.revision, resources: maps.Clone(s.resources)}
+	v.registry.Versions = make(map[model.ServiceName][]string, len(s.services))
 	for n, rec := range s.services {
+		v.registry.Versions[n] = rec.Versions
 		v.registry.Services = append(v.registry.Services, model.Service{
 			Name: n, VIP: rec.VIP, Ports: slices.Clone(rec.Ports), Endpoints: byService[n],
 		})

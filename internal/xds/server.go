@@ -19,6 +19,9 @@ type Mesh struct {
 	Revision    int64
 	TrustDomain string
 	Services    map[model.ServiceName]*model.Service
+	// For returns a service as clients of a namespace see it, if they see it differently; else nil. It is
+	// pure; nil means that everybody sees the same.
+	For func(n model.ServiceName, client string) *model.Service
 }
 
 // Bounds of a server. A proxy that exceeds one is refused with ResourceExhausted.

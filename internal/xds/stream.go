@@ -50,7 +50,8 @@ type stream struct {
 // response is a response that waits for its answer.
 type response struct {
 	nonce    string
-	revision int64
+	revision int64 // that is complete with it
+	mesh     int64 // that it was made from
 	made     time.Time
 	versions map[string]string // what the proxy holds of these names once it accepts; "" means nothing
 	bodies   map[string]*discoveryv1.Resource
@@ -143,7 +144,7 @@ func (st *stream) refuse(reason string) {
 	if len(reason) > maxNackBytes {
 		reason = reason[:maxNackBytes]
 	}
-	st.nack, st.nackRevision = reason, f.revision
+	st.nack, st.nackRevision = reason, f.mesh
 	if f.groups > 1 {
 		st.one = true
 		return
@@ -211,15 +212,15 @@ func (s *Server) desired(st *stream) map[string]string {
 	for len(queue) > 0 {
 		n := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
-		svc := s.mesh.Services[n]
+		svc, key := s.service(st, n)
 		if svc == nil {
 			if st.names[n] {
 				want[ServiceResource(n)] = absent
 			}
 			continue
 		}
-		sr, er := ServiceResource(n), EndpointsResource(n)
-		want[sr], want[er] = s.resource(sr, svc).GetVersion(), s.resource(er, svc).GetVersion()
+		want[ServiceResource(n)] = s.resource(key, svc, serviceResource).GetVersion()
+		want[EndpointsResource(n)] = s.resource(EndpointsResource(n), svc, endpointsResource).GetVersion()
 		for _, r := range svc.Rules {
 			for _, b := range r.Backends {
 				if b.Invalid == "" && !b.Service.IsZero() && !seen[b.Service] {
@@ -239,18 +240,29 @@ func (s *Server) workload(st *stream) *discoveryv1.Resource {
 	return workloadResource(s.mesh.TrustDomain, st.workload)
 }
 
-// resource returns a service's resource of that name, made once per mesh however many proxies use it.
-func (s *Server) resource(name string, svc *model.Service) *discoveryv1.Resource {
-	if r := s.cache[name]; r != nil {
-		return r
+// service returns a service as the stream's namespace sees it, nil if there is none, and the key of its resource
+// in the cache.
+func (s *Server) service(st *stream, n model.ServiceName) (*model.Service, string) {
+	svc, name := s.mesh.Services[n], ServiceResource(n)
+	if svc == nil || s.mesh.For == nil {
+		return svc, name
 	}
-	var r *discoveryv1.Resource
-	if name == ServiceResource(svc.Name) {
-		r = serviceResource(svc)
-	} else {
-		r = endpointsResource(svc)
+	if own := s.mesh.For(n, st.identity.Namespace); own != nil {
+		return own, ownKey(name, st)
 	}
-	s.cache[name] = r
+	return svc, name
+}
+
+// ownKey is the cache's key of a service that a namespace sees in its own way.
+func ownKey(name string, st *stream) string { return name + " for " + st.identity.Namespace }
+
+// resource returns what the cache has of that key, or makes it: once per mesh, however many proxies use it.
+func (s *Server) resource(key string, svc *model.Service, encode func(*model.Service) *discoveryv1.Resource) *discoveryv1.Resource {
+	r := s.cache[key]
+	if r == nil {
+		r = encode(svc)
+		s.cache[key] = r
+	}
 	return r
 }
 
@@ -271,7 +283,7 @@ func (s *Server) send(st *stream, diff map[string]string) {
 	}
 	st.nonce++
 	f := &response{
-		nonce: strconv.FormatUint(st.nonce, 36), revision: complete, made: s.o.Now(),
+		nonce: strconv.FormatUint(st.nonce, 36), revision: complete, mesh: s.mesh.Revision, made: s.o.Now(),
 		versions: map[string]string{}, bodies: map[string]*discoveryv1.Resource{}, groups: len(groups),
 	}
 	resp := &discoveryv1.DeltaResponse{Revision: complete, Nonce: f.nonce}
@@ -314,6 +326,9 @@ func (s *Server) body(st *stream, name string) *discoveryv1.Resource {
 		return s.workload(st)
 	case nameTaps:
 		return s.taps
+	}
+	if r := s.cache[ownKey(name, st)]; r != nil {
+		return r
 	}
 	return s.cache[name] // desired put it there
 }

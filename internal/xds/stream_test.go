@@ -223,3 +223,28 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespacesMayHaveRulesOfTheirOwn gives clients of the proxy's namespace another view of a service.
+func TestNamespacesMayHaveRulesOfTheirOwn(t *testing.T) {
+	b := newBench(t)
+	m := mesh(1, map[string]string{"a": "b", "b": "", "c": ""})
+	m.For = func(n model.ServiceName, client string) *model.Service {
+		if n != svc("a") || client != "default" {
+			return nil
+		}
+		own := *m.Services[n]
+		own.Rules = []model.Rule{{Backends: []model.Backend{{Service: svc("c"), Weight: 1}}}}
+		return &own
+	}
+	b.server.Publish(m)
+	<-b.client.Ready()
+	b.lookup("a")
+	if got := names(b.last()); !slices.Equal(got, []string{"a", "c"}) {
+		t.Fatalf("got %v, want a and the backend of the namespace's own rule", got)
+	}
+	b.server.Publish(mesh(2, map[string]string{"a": "b", "b": "", "c": ""}))
+	b.wait(2)
+	if got := names(b.last()); !slices.Equal(got, []string{"a", "b"}) {
+		t.Fatalf("got %v after the namespace's rules have gone", got)
+	}
+}
