@@ -152,7 +152,9 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 	e.step("resolve", true, "service "+name.String(), why, model.RuleRef{})
 	if len(s.Rules) == 0 {
 		e.step("route", true, "default", "the service has no rules: straight to its endpoints", model.RuleRef{})
-		e.endpoints(&s, port)
+		if e.endpoints(&s, port); e.out.Outcome == "" {
+			e.out.Outcome = "sent to " + name.String()
+		}
 		return
 	}
 	table, err := route.Compile(s.Rules)
@@ -172,6 +174,9 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 		return
 	}
 	e.backends(&s.Rules[chosen], port)
+	if e.out.Outcome == "" {
+		e.out.Outcome = "sent by " + s.Rules[chosen].Ref.String()
+	}
 }
 
 // backends shows the shares of a rule.
@@ -207,7 +212,7 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 func (e *explanation) endpoints(s *model.Service, port uint16) {
 	if len(s.Endpoints) == 0 {
 		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})
-		e.out.Outcome = "503: " + s.Name.String() + " has no endpoints"
+		e.out.Outcome = "503 for the share of " + s.Name.String() + ", which has no endpoints"
 		return
 	}
 	for i := range s.Endpoints {
