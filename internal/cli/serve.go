@@ -64,7 +64,7 @@ func (a *App) serveCommand() *cobra.Command {
 	fl.StringVar(&f.o.Instance, "instance", "", "`NAME` of this control plane among those on one store (default made from the host's)")
 	fl.DurationVar(&f.o.SVIDTTL, "svid-ttl", 24*time.Hour, "life of a workload's certificate, 1m to 720h, renewed at half of it")
 	fl.StringVar(&f.o.Listen, "listen", "", "address of the API over TLS, `HOST:PORT`; clients need the token of --token-file")
-	fl.StringVar(&f.o.Cert, "api-cert", "", "PEM `FILE` with the API's certificate (default one of the mesh's CA)")
+	fl.StringVar(&f.o.Cert, "api-cert", "", "PEM `FILE` with the API's certificate (default one of its own, api.crt in the data directory)")
 	fl.StringVar(&f.o.Key, "api-key", "", "PEM `FILE` with the key of --api-cert")
 	fl.StringVar(&f.o.ProxySocket, "proxy-socket", "", "unix `SOCKET` for proxies of this host (default beside the API's)")
 	fl.StringVar(&f.o.ProxyListen, "proxy-listen", "", "address for proxies of other hosts, `HOST:PORT` (default none)")

@@ -25,7 +25,7 @@ type ServeOptions struct {
 
 	Socket      string // of the API
 	Listen      string // of the API over TLS; "" is none
-	Cert, Key   string // PEM files of the API's own certificate; "" is one of the mesh's CA
+	Cert, Key   string // PEM files of the API's certificate; "" is one of its own, api.crt in DataDir
 	TokenFile   string // bearer token for Listen; made when missing
 	ProxySocket string // where local proxies connect
 	ProxyListen string // where proxies on other machines connect; "" is none

@@ -249,14 +249,19 @@ func (s *Server) remoteAPI(h http.Handler) (http.Handler, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.ca.ServerCertificate(s.ca.ControlIdentity())}
-	if s.o.APICert != "" {
-		cert, err := tls.LoadX509KeyPair(s.o.APICert, s.o.APIKey)
+	certFile, keyFile := s.o.APICert, s.o.APIKey
+	if certFile == "" {
+		certFile, keyFile, err = s.ownCertificate()
 		if err != nil {
-			return nil, nil, fmt.Errorf("--api-cert: %w", err)
+			return nil, nil, err
 		}
-		conf.GetCertificate, conf.Certificates = nil, []tls.Certificate{cert}
+		s.o.Logger.Info("the API has a certificate of its own: clients give it as --ca", "file", certFile)
 	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--api-cert: %w", err)
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(got), []byte(token)) != 1 {

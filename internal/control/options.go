@@ -23,7 +23,7 @@ type Options struct {
 
 	APISocket string // default DataDir/weft.sock
 	APIListen string // HOST:PORT with TLS and a bearer token; "": none
-	APICert   string // with APIListen: PEM files; default: a certificate of the mesh's CA
+	APICert   string // with APIListen: PEM files; default: one of its own, DataDir/api.crt
 	APIKey    string
 	TokenFile string // of the API's bearer token; default DataDir/api.token, made if missing
 

@@ -254,3 +254,29 @@ func TestExitStatus(t *testing.T) {
 		}
 	}
 }
+
+// TestAPIOverTLS reaches the control plane as from another machine: its certificate, and its token.
+func TestAPIOverTLS(t *testing.T) {
+	at := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	m := newMesh(t, "--listen", at)
+	data := filepath.Join(m.dir, "data")
+	remote := []string{"--server", "https://" + at, "--ca", filepath.Join(data, "api.crt")}
+	eventually(t, 10*time.Second, "the API answers over TLS", func() error {
+		if r := m.weft(append([]string{"version", "--token-file", filepath.Join(data, "api.token")}, remote...)...); r.code != 0 {
+			return fmt.Errorf("exit %d: %s", r.code, r.stderr)
+		}
+		return nil
+	})
+	wrong := m.file("wrong.token", strings.Repeat("x", 64))
+	if r := m.weft(append([]string{"get", "services", "--token-file", wrong}, remote...)...); r.code == 0 {
+		t.Errorf("a wrong token was taken: %s", r.stdout)
+	}
+	if r := m.weft("get", "services", "--server", "https://"+at, "--token-file", filepath.Join(data, "api.token")); r.code == 0 {
+		t.Errorf("an unknown certificate was taken: %s", r.stdout)
+	}
+	for _, name := range []string{"api.token", "api.key", "ca.key"} {
+		if info, err := os.Stat(filepath.Join(data, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v, want mode 0600", name, info, err)
+		}
+	}
+}
