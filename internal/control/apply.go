@@ -63,33 +63,47 @@ func (s *Server) apply(ctx context.Context, req *adminv1.ApplyRequest) (*adminv1
 	if problems.Failed() {
 		return nil, invalid(problems)
 	}
-	for range maxRetries {
-		v, _ := s.state.read(false)
+	var warnings []document.Problem
+	changes, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) ([]change, error) {
 		changes := v.changesFor(set)
-		warnings := append(slices.Clone(problems), s.wouldWarn(&v, changes)...)
+		warnings = append(slices.Clone(problems), s.wouldWarn(v, changes)...)
 		if req.GetStrict() && len(warnings) > 0 {
 			return nil, invalid(warnings)
 		}
-		resp := &adminv1.ApplyResponse{Revision: v.revision, Warnings: problemsProto(warnings)}
-		for i := range changes {
-			resp.Changes = append(resp.Changes, changes[i].proto())
-		}
-		if req.GetDryRun() {
-			return resp, nil
+		return changes, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ApplyResponse{Revision: revision, Changes: changesProto(changes), Warnings: problemsProto(warnings)}, nil
+}
+
+// transact stores the changes that plan makes of the present state, all or none, and plans anew when somebody
+// else was faster. It returns them and the revision that has them; with dryRun nothing is stored.
+func (s *Server) transact(ctx context.Context, dryRun bool, plan func(*view) ([]change, error)) ([]change, int64, error) {
+	for range maxRetries {
+		v, _ := s.state.read(false)
+		changes, err := plan(&v)
+		if err != nil || dryRun {
+			return changes, v.revision, err
 		}
 		revision, done, err := s.commit(ctx, changes, v.revision)
-		if err != nil {
-			return nil, err
-		}
-		if done {
-			resp.Revision = revision
-			return resp, nil
+		if err != nil || done {
+			return changes, revision, err
 		}
 		if err := s.catchUp(ctx, v.revision); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return nil, connect.NewError(connect.CodeAborted, errors.New("others keep changing the same resources; try again"))
+	return nil, 0, connect.NewError(connect.CodeAborted, errors.New("others keep changing the same resources; try again"))
+}
+
+func changesProto(changes []change) []*adminv1.Change {
+	out := make([]*adminv1.Change, 0, len(changes))
+	for i := range changes {
+		out = append(out, changes[i].proto())
+	}
+	return out
 }
 
 // changesFor compares a set with what is stored.
@@ -193,39 +207,23 @@ func (s *Server) remove(ctx context.Context, req *adminv1.DeleteRequest) (*admin
 	if err != nil {
 		return nil, err
 	}
-	for range maxRetries {
-		v, _ := s.state.read(false)
+	changes, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) ([]change, error) {
 		var changes []change
 		for _, k := range keys {
 			old, ok := v.resources[k]
-			if !ok {
-				if req.GetIgnoreMissing() {
-					continue
-				}
+			switch {
+			case ok:
+				changes = append(changes, change{key: k, api: old.APIVersion, before: &old})
+			case !req.GetIgnoreMissing():
 				return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no %s", k))
 			}
-			changes = append(changes, change{key: k, api: old.APIVersion, before: &old})
 		}
-		resp := &adminv1.DeleteResponse{Revision: v.revision}
-		for i := range changes {
-			resp.Changes = append(resp.Changes, changes[i].proto())
-		}
-		if req.GetDryRun() {
-			return resp, nil
-		}
-		revision, done, err := s.commit(ctx, changes, v.revision)
-		if err != nil {
-			return nil, err
-		}
-		if done {
-			resp.Revision = revision
-			return resp, nil
-		}
-		if err := s.catchUp(ctx, v.revision); err != nil {
-			return nil, err
-		}
+		return changes, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, connect.NewError(connect.CodeAborted, errors.New("others keep changing the same resources; try again"))
+	return &adminv1.DeleteResponse{Revision: revision, Changes: changesProto(changes)}, nil
 }
 
 // deleteKeys returns what a call names, by reference or by documents.

@@ -121,7 +121,7 @@ func (x *exchange) serve() {
 const maxAttempts = 3
 
 // forward sends the request to one endpoint after another until one has taken it and begun to answer.
-// x.answer-to-be is the head that x.up delivered last.
+// x.final is then the head of the answer.
 func (x *exchange) forward() *Failure {
 	x.canRetry = true
 	var last *Failure
