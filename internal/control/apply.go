@@ -16,8 +16,8 @@ import (
 	"github.com/weft-mesh/weft/internal/config/document"
 )
 
-// maxChanges bounds the resources one call may change: they are one transaction.
-const maxChanges = 60
+// maxChanges bounds the resources one call may change: they are one transaction, and etcd takes 128 operations.
+const maxChanges = 120
 
 // change is what one call does to one resource.
 type change struct {

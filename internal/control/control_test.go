@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -357,5 +358,23 @@ func TestWorkloadsCannotBeControlPlanes(t *testing.T) {
 	admin := adminv1connect.NewAdminServiceClient(w.source.HTTPClient(), w.source.BaseURL())
 	if _, err := admin.List(p.ctx(), connect.NewRequest(&adminv1.ListRequest{})); connect.CodeOf(err) != connect.CodePermissionDenied {
 		t.Errorf("a workload may list resources: %v", err)
+	}
+}
+
+// TestManyAtOnce applies as much as one call may, and one more.
+func TestManyAtOnce(t *testing.T) {
+	p := startPlane(t, shortDir(t), nil)
+	set := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Service\nmetadata: {name: s%d}\nspec: {ports: [{port: 80}]}\n", i)
+		}
+		return b.String()
+	}
+	if resp, err := p.apply(set(maxChanges), false); err != nil || len(resp.GetChanges()) != maxChanges {
+		t.Fatalf("%d resources: %v", maxChanges, err)
+	}
+	if _, err := p.apply(strings.ReplaceAll(set(maxChanges+1), "80", "81"), false); connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Fatalf("%d resources: %v", maxChanges+1, err)
 	}
 }

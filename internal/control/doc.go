@@ -9,6 +9,6 @@
 // Concurrency: a Server's parts run under one errgroup; handlers are called concurrently. state guards its
 // maps with one lock and hands out copies. A failure of the store keeps the last state.
 //
-// Limits: those of package document for what is applied, 500 resources changed by one call, 20,000 proxies,
+// Limits: those of package document for what is applied, 120 resources changed by one call, 20,000 proxies,
 // 50,000 series, 10,000 remembered tap events.
 package control
