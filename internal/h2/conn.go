@@ -74,6 +74,9 @@ type Conn struct {
 
 	dec *hpack.Decoder
 	enc *hpack.Encoder
+
+	borrowed bool                                    // the head being sent may lend its strings; see stable
+	copies   map[hpack.HeaderField]hpack.HeaderField // of indexed fields that were borrowed
 	block
 	head   headReader
 	crumbs []byte // the cookie of the block at hand, when it came in several fields

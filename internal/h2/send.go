@@ -2,6 +2,7 @@ package h2
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -16,6 +17,7 @@ func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
 		return err
 	}
 	informational := h.Status >= 100 && h.Status < 200
+	c.borrowed = h.Borrowed()
 	at := len(c.out)
 	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
 	if h.Status != 0 {
@@ -81,6 +83,7 @@ func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
 	if err := c.sendable(s); err != nil {
 		return err
 	}
+	c.borrowed = true // nobody says of trailers whether they are
 	at := len(c.out)
 	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
 	c.fields(t)
@@ -108,8 +111,29 @@ func (c *Conn) field(name, value string) {
 	if !validValue(value) {
 		return
 	}
+	f := hpack.HeaderField{Name: name, Value: value, Sensitive: unique(name, value)}
+	if c.borrowed && !f.Sensitive { // sensitive ones are not kept
+		f = c.stable(f)
+	}
 	// Writing to the output cannot fail.
-	_ = c.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: unique(name, value)})
+	_ = c.enc.WriteField(f)
+}
+
+// maxStable bounds the copies kept for the compression table.
+const maxStable = 512
+
+// stable returns a copy of a borrowed field that does not change. The encoder keeps what it indexes, in its
+// table and as keys of maps: a borrowed string there would turn into another one with the next message.
+func (c *Conn) stable(f hpack.HeaderField) hpack.HeaderField {
+	if kept, ok := c.copies[f]; ok {
+		return kept
+	}
+	if c.copies == nil || len(c.copies) >= maxStable {
+		c.copies = make(map[hpack.HeaderField]hpack.HeaderField, 32)
+	}
+	f.Name, f.Value = strings.Clone(f.Name), strings.Clone(f.Value)
+	c.copies[f] = f
+	return f
 }
 
 // unique tells fields whose value hardly repeats: they would only push out of the table what does. HPACK has

@@ -30,6 +30,10 @@ func (h *Head) Reset() {
 	*h = Head{Length: Unknown, Fields: h.Fields[:0], arena: h.arena[:0]}
 }
 
+// Borrowed reports whether strings of the head may be borrowed, and so change after Reset. Whoever keeps one
+// where that would show clones it.
+func (h *Head) Borrowed() bool { return len(h.arena) > 0 }
+
 // Reserve makes room for n more bytes in the arena, so that following calls of Keep do not allocate.
 // A codec that knows the size of the head on the wire calls it once.
 func (h *Head) Reserve(n int) {

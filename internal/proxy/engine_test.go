@@ -139,7 +139,7 @@ func TestBodies(t *testing.T) {
 			t.Fatalf("unknown length: got %q, want %q", got, want)
 		}
 		if _, got := do(t, c, "GET", url+"/big", nil); len(got) != 4<<20 {
-			t.Fatalf("got %d bytes", len(got))
+			t.Fatalf("got %d bytes: %.200q", len(got), got)
 		}
 		resp, got := do(t, c, "GET", url+"/trailers", nil)
 		if got != "body" || resp.Trailer.Get("x-checksum") != "42" {

@@ -111,6 +111,8 @@ func (w *worker) find(name model.ServiceName) *service {
 	if lookup == nil {
 		return nil
 	}
+	// The name is borrowed from the request, and whoever looks it up may keep it.
+	name = model.ServiceName{Namespace: strings.Clone(name.Namespace), Name: strings.Clone(name.Name)}
 	var known bool
 	w.blocking(func() { known = lookup(name) })
 	if !known {
