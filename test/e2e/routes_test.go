@@ -144,10 +144,10 @@ func TestControlPlaneLoss(t *testing.T) {
 	m.ready("web", 1)
 	m.must("apply", "--wait", "-f", m.file("canary.yaml", strings.ReplaceAll(canary, "web-v2", "web-v1")))
 	before := m.must("get", "services", "-o", "yaml")
-	load := m.run("--service", "load", "--", "wrk", "-t1", "-c16", "-d6s", "http://web/")
+	load := m.run("--service", "load", "--", "wrk", "-t1", "-c16", "-d10s", "http://web/")
 	eventually(t, 10*time.Second, "the load runs", func() error {
-		if !strings.Contains(m.must("proxy-status"), "load-") {
-			return fmt.Errorf("no proxy yet")
+		if out := m.must("edges"); !strings.Contains(out, "load") {
+			return fmt.Errorf("edges: %s", out)
 		}
 		return nil
 	})
