@@ -188,11 +188,15 @@ func (a *admin) ListProxies(ctx context.Context, req *connect.Request[adminv1.Li
 func (s *Server) proxyProto(p xds.ProxyState) *adminv1.ProxyInfo {
 	out := &adminv1.ProxyInfo{
 		Node: p.Node, Identity: p.Identity.String(), Namespace: p.Identity.Namespace, Connected: timestamppb.New(p.Connected),
-		SentRevision: p.SentRevision, AckedRevision: p.AckedRevision, Nack: p.Nack, Instance: s.o.Instance,
+		// A revision that changed nothing for the proxy counts as acknowledged though it was not sent.
+		SentRevision: max(p.SentRevision, p.AckedRevision), AckedRevision: p.AckedRevision, Nack: p.Nack, Instance: s.o.Instance,
 		Stats: s.stats.lastOf(p.Node.GetId()),
 	}
-	if !p.Acked.IsZero() {
+	switch {
+	case !p.Acked.IsZero():
 		out.Acked = timestamppb.New(p.Acked)
+	case p.AckedRevision > 0: // it came back with what is current
+		out.Acked = out.GetConnected()
 	}
 	for _, n := range p.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, "service/"+n)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -31,11 +32,7 @@ type peerKey struct{}
 
 // announce keeps this control plane in the list of those that run, until ctx ends.
 func (s *Server) announce(ctx context.Context) error {
-	address := s.proxyAt
-	if s.o.Advertise != "" {
-		address = s.o.Advertise
-	}
-	value, err := encode(instanceRecord{Address: address, Started: s.started, Version: s.o.Version})
+	value, err := encode(instanceRecord{Address: s.peerAddress(), Started: s.started, Version: s.o.Version})
 	if err != nil {
 		return err
 	}
@@ -75,10 +72,22 @@ func (s *Server) announceOnce(ctx context.Context, key, value string) error {
 	return errors.New("the lease was lost")
 }
 
+// peerAddress is where other control planes reach this one.
+func (s *Server) peerAddress() string {
+	if s.o.Advertise != "" {
+		return s.o.Advertise
+	}
+	return s.proxyAt
+}
+
 // others returns the other control planes, by name.
 func (s *Server) others() map[string]instanceRecord {
-	all := s.state.peers()
-	delete(all, s.o.Instance)
+	all, own := s.state.peers(), s.peerAddress()
+	maps.DeleteFunc(all, func(name string, rec instanceRecord) bool {
+		// A record with our address is of a process before us that was killed, until its lease ends. To ask it is
+		// to ask ourselves: every proxy and every request would count twice.
+		return name == s.o.Instance || rec.Address == own
+	})
 	return all
 }
 

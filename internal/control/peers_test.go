@@ -109,3 +109,29 @@ func statsOfB(t *testing.T, a *plane, w *workload) {
 		t.Fatalf("stat through a: %v", rows)
 	}
 }
+
+// TestRestartAfterAKillIsNoSecondControlPlane leaves the record a killed control plane leaves until its lease ends.
+func TestRestartAfterAKillIsNoSecondControlPlane(t *testing.T) {
+	p := startPlane(t, shortDir(t), nil)
+	p.join("web", "web-1", func(*model.Snapshot) error { return nil })
+	killed, err := encode(instanceRecord{Address: p.s.peerAddress(), Started: p.s.started.Add(-time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.s.store.Client().Put(p.ctx(), p.s.store.Prefix()+dirInstances+"killed", killed); err != nil {
+		t.Fatal(err)
+	}
+	tick, ctx := time.NewTicker(10*time.Millisecond), p.ctx()
+	defer tick.Stop()
+	for p.s.state.peers()["killed"].Address == "" {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("the record is not seen")
+		}
+	}
+	proxies, err := p.client.ListProxies(p.ctx(), connect.NewRequest(&adminv1.ListProxiesRequest{}))
+	if err != nil || len(proxies.Msg.GetProxies()) != 1 {
+		t.Fatalf("one proxy is listed as %v (%v)", proxies.Msg.GetProxies(), err)
+	}
+}
