@@ -89,7 +89,7 @@ func (ad *admin) config(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no configuration yet", http.StatusServiceUnavailable)
 		return
 	}
-	b, err := WriteSnapshot(s)
+	b, err := WriteSnapshot(s.Redacted())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

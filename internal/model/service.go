@@ -102,6 +102,7 @@ type Endpoint struct {
 	Address  netip.AddrPort    `json:"address"`            // its sidecar's mesh listener, or the program itself when Plain
 	Identity Identity          `json:"identity,omitzero"`  // who must answer there
 	Plain    bool              `json:"plain,omitempty"`    // outside the mesh: no TLS, no mesh transport
+	Protocol Protocol          `json:"protocol,omitempty"` // of a plain endpoint; Auto is HTTP/1.1
 	Labels   map[string]string `json:"labels,omitempty"`   // "version" among them
 	Ports    []uint16          `json:"ports,omitempty"`    // service ports it serves; none means all
 	Draining bool              `json:"draining,omitempty"` // takes no new work

@@ -7,6 +7,7 @@ type Snapshot struct {
 	TrustDomain string    `json:"trustDomain"`
 	Workload    Workload  `json:"workload"`
 	Services    []Service `json:"services,omitempty"` // what the workload calls, by name
+	Sockets     []Socket  `json:"sockets,omitempty"`  // gateways only
 }
 
 // Workload is the program (or programs) a proxy serves.

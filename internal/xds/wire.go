@@ -95,6 +95,7 @@ func EndpointsToWire(s *model.Service) *discoveryv1.Endpoints {
 		e := &s.Endpoints[i]
 		we := &discoveryv1.Endpoint{
 			Id: e.ID, Identity: e.Identity.String(), Plain: e.Plain, Labels: e.Labels, Draining: e.Draining,
+			Protocol: string(e.Protocol),
 		}
 		if e.Address.IsValid() {
 			we.Address = e.Address.String()
@@ -123,6 +124,9 @@ func EndpointsFromWire(w *discoveryv1.Endpoints) ([]model.Endpoint, error) {
 func endpointFromWire(w *discoveryv1.Endpoint) (model.Endpoint, error) {
 	e := model.Endpoint{ID: w.GetId(), Plain: w.GetPlain(), Draining: w.GetDraining(), Labels: labels(w.GetLabels())}
 	var err error
+	if e.Protocol, err = model.ParseProtocol(w.GetProtocol()); err != nil {
+		return e, err
+	}
 	if w.GetAddress() != "" {
 		if e.Address, err = netip.ParseAddrPort(w.GetAddress()); err != nil {
 			return e, fmt.Errorf("address: %w", err)

@@ -1323,6 +1323,7 @@ type Endpoint struct {
 	Labels        map[string]string      `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Ports         []uint32               `protobuf:"varint,6,rep,packed,name=ports,proto3" json:"ports,omitempty"`
 	Draining      bool                   `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
+	Protocol      string                 `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"` // of a plain endpoint: as Port.protocol
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1404,6 +1405,13 @@ func (x *Endpoint) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *Endpoint) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
 }
 
 type RegisterRequest struct {
@@ -2602,7 +2610,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\arequest\x18\x05 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\arequest\"`\n" +
 	"\tEndpoints\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x129\n" +
-	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\x94\x02\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\xb0\x02\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -2610,7 +2618,8 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x05plain\x18\x04 \x01(\bR\x05plain\x12?\n" +
 	"\x06labels\x18\x05 \x03(\v2'.weft.discovery.v1.Endpoint.LabelsEntryR\x06labels\x12\x14\n" +
 	"\x05ports\x18\x06 \x03(\rR\x05ports\x12\x1a\n" +
-	"\bdraining\x18\a \x01(\bR\bdraining\x1a9\n" +
+	"\bdraining\x18\a \x01(\bR\bdraining\x12\x1a\n" +
+	"\bprotocol\x18\b \x01(\tR\bprotocol\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x02\n" +
