@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/weft-mesh/weft/internal/agent"
 	"github.com/weft-mesh/weft/internal/model"
@@ -16,8 +17,8 @@ import (
 
 const usage = `weft-proxy is the data plane of Weft: the sidecar of one workload.
 
-It is configured by a control plane (--control, --token) or by a fixed snapshot (--snapshot), and normally
-started by "weft run". Addresses are IP:PORT; port 0 takes a free one, told by --ready-fd and GET /addresses
+It is configured by a control plane (--control, --token), by a fixed snapshot (--snapshot), or by whoever
+started it (--feed-fd), and normally started by "weft run" or "weft gateway". Addresses are IP:PORT; port 0 takes a free one, told by --ready-fd and GET /addresses
 of the admin endpoint. On SIGTERM it leaves the mesh, drains and ends; a second SIGTERM ends it at once.
 
 Flags:
@@ -52,6 +53,7 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	fs.StringVar(&o.AccessLog, "access-log", "", "`FILE` for one JSON line a request; - is standard output")
 	fs.IntVar(&o.Loops, "loops", 1, "event loops: one uses one core")
 	fs.DurationVar(&o.Drain, "drain", 0, "how long work in flight may take at the end (default 10s)")
+	feed := fs.Int("feed-fd", 0, "`DESCRIPTOR` of a stream socket that brings snapshots as lines of JSON and takes an answer to each")
 	ready := fs.Int("ready-fd", 0, "descriptor that gets one line of JSON when the proxy is ready")
 	format := fs.String("log-format", "text", "text or json")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
@@ -68,6 +70,13 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	}
 	if *ready > 0 {
 		o.Ready = os.NewFile(uintptr(*ready), "ready")
+	}
+	if *feed > 0 {
+		// Non-blocking, so that closing it ends a read.
+		if err := syscall.SetNonblock(*feed, true); err != nil {
+			return o, nil, fmt.Errorf("--feed-fd %d: %w", *feed, err)
+		}
+		o.Feed = os.NewFile(uintptr(*feed), "feed")
 	}
 	log, err := newLogger(*format, *level)
 	o.Logger = log

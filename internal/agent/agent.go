@@ -28,6 +28,7 @@ type Agent struct {
 	registry *registrar  // nil when nothing is served
 	reports  *reporter
 	snapshot atomic.Pointer[model.Snapshot] // as last applied
+	end      context.CancelFunc             // as when the context of Run ends
 	started  time.Time
 	dnsAddr  string
 	adminAt  string
@@ -55,6 +56,8 @@ func Run(ctx context.Context, o Options) error {
 
 // run brings the parts up one after another, waits for the end, and takes them down.
 func (a *Agent) run(ctx, life context.Context, g *errgroup.Group) error {
+	ctx, a.end = context.WithCancel(ctx)
+	defer a.end()
 	either, stop := context.WithCancel(life)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -183,6 +186,14 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 			return err
 		}
 		return a.apply(s)
+	}
+	if a.o.Feed != nil {
+		f := newFeeder(a)
+		if err := f.first(ctx); err != nil {
+			return err
+		}
+		g.Go(func() error { return f.run(life) })
+		return nil
 	}
 	a.client = xds.NewClient(xds.ClientOptions{
 		HTTP: a.source.HTTPClient(), BaseURL: a.source.BaseURL(), Node: a.node(), Logger: a.log,

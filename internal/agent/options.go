@@ -14,13 +14,14 @@ import (
 	"github.com/weft-mesh/weft/internal/proxy"
 )
 
-// Options say what a proxy serves, where it listens and who configures it. Either Control with TokenFile or
-// Snapshot must be given.
+// Options say what a proxy serves, where it listens and who configures it. Exactly one of Control (with
+// TokenFile), Snapshot and Feed must be given.
 type Options struct {
 	Control   string // "unix:///path" or "host:port"
 	TokenFile string
-	Snapshot  string // file, as `weft proxy-config dump -o yaml` writes it
-	CertFile  string // with Snapshot: SVID chain, key and bundle in PEM, for the mesh transport
+	Snapshot  string             // file, as `weft proxy-config dump -o yaml` writes it
+	Feed      io.ReadWriteCloser // snapshots and answers as lines of JSON: see FeedAnswer; the proxy ends when it does
+	CertFile  string             // with Snapshot: SVID chain, key and bundle in PEM, for the mesh transport
 	KeyFile   string
 	Bundle    string
 
@@ -55,11 +56,17 @@ type Upstream struct {
 
 // Validate says what is wrong, as a user would want to know.
 func (o *Options) Validate() error {
+	sources := 0
+	for _, given := range []bool{o.Control != "", o.Snapshot != "", o.Feed != nil} {
+		if given {
+			sources++
+		}
+	}
 	switch {
-	case o.Control == "" && o.Snapshot == "":
+	case sources == 0:
 		return errors.New("nobody to configure the proxy: give --control with --token, or --snapshot")
-	case o.Control != "" && o.Snapshot != "":
-		return errors.New("--control and --snapshot exclude each other")
+	case sources > 1:
+		return errors.New("--control, --snapshot and --feed-fd exclude each other")
 	case o.Control != "" && o.TokenFile == "":
 		return errors.New("--control needs --token FILE: make one with `weft token create`")
 	case o.Control != "" && (o.Service == "" || o.ID == ""):

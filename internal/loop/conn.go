@@ -277,6 +277,19 @@ func (c *Conn) Writev(a, b []byte) error {
 // which drained runs on the loop. The writer looks at Backlog before it writes more.
 func (c *Conn) SetDeferred(drained func()) { c.deferred, c.drained = true, drained }
 
+// Drain parks the current task until what a deferred Write has kept back is sent.
+func (c *Conn) Drain() error {
+	for len(c.backlog) > 0 {
+		if err := c.waitWritable(); err != nil {
+			return err
+		}
+	}
+	if c.closed {
+		return net.ErrClosed
+	}
+	return nil
+}
+
 // Backlog returns the number of bytes a deferred Write has kept back.
 func (c *Conn) Backlog() int { return len(c.backlog) }
 

@@ -16,8 +16,9 @@ type config struct {
 	byName   map[model.ServiceName]*service
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
-	source   string                    // the workload's service, as peers see it
-	self     string                    // its SPIFFE ID
+	sockets  map[netip.AddrPort]*socket
+	source   string // the workload's service, as peers see it
+	self     string // its SPIFFE ID
 }
 
 // service is a service with its routing table.
@@ -47,6 +48,7 @@ func compile(s *model.Snapshot) (*config, error) {
 		byName:   make(map[model.ServiceName]*service, len(s.Services)),
 		byVIP:    make(map[netip.Addr]*service, len(s.Services)),
 		inbound:  make(map[uint16]*model.Inbound, len(s.Workload.Inbound)),
+		sockets:  make(map[netip.AddrPort]*socket, len(s.Sockets)),
 		self:     s.Workload.Identity.String(),
 	}
 	if !s.Workload.Service.IsZero() {
@@ -69,7 +71,10 @@ func compile(s *model.Snapshot) (*config, error) {
 		}
 	}
 	for _, svc := range c.services {
-		svc.resolve(c)
+		svc.rules = c.resolve(svc.Rules)
+	}
+	if err := c.compileSockets(s.Sockets); err != nil {
+		return nil, err
 	}
 	for i := range s.Workload.Inbound {
 		in := &s.Workload.Inbound[i]
@@ -78,10 +83,11 @@ func compile(s *model.Snapshot) (*config, error) {
 	return c, nil
 }
 
-// resolve ties the rules to the services they name.
-func (s *service) resolve(c *config) {
-	for i := range s.Rules {
-		r := &rule{Rule: &s.Rules[i]}
+// resolve ties rules to the services they name.
+func (c *config) resolve(rules []model.Rule) []*rule {
+	out := make([]*rule, len(rules))
+	for i := range rules {
+		r := &rule{Rule: &rules[i]}
 		for j := range r.Backends {
 			b := backend{Backend: &r.Backends[j]}
 			if b.Invalid == "" {
@@ -89,8 +95,9 @@ func (s *service) resolve(c *config) {
 			}
 			r.backends = append(r.backends, b)
 		}
-		s.rules = append(s.rules, r)
+		out[i] = r
 	}
+	return out
 }
 
 // meshDomain ends the full name of a service: reviews.default.mesh.

@@ -85,7 +85,7 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 	declared := w.declared(o)
 	key := portKey{o.service, o.port}
 	if declared == model.TCP || declared == model.Auto && (w.spoken[key] || serverFirst(o.port)) {
-		w.serveTCP(raw, o, nil, 0)
+		w.serveTCP(raw, nil, o, nil, 0)
 		return
 	}
 	buf := w.loop.Get(loop.SmallBuffer)
@@ -96,20 +96,28 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 		_ = raw.Close()
 		w.closedDownstream()
 	case kind == speaksH1:
-		w.serveH1(raw, raw, o, buf, n)
+		w.serveH1(raw, o, buf, n)
 	case kind == speaksH2:
-		c := newH2(w, raw, nil, nil, h2.Config{ExtendedConnect: true, MaxStreams: 1000})
-		c.origin = o
-		w.served[c] = struct{}{}
-		c.start(buf[:n])
+		w.serveH2Conn(raw, nil, o, buf[:n])
 		w.loop.Put(buf)
 	default:
 		if n == 0 && len(w.spoken) < maxPooled {
 			w.spoken[key] = true
 		}
-		w.serveTCP(raw, o, buf, n)
+		w.serveTCP(raw, nil, o, buf, n)
 	}
 }
+
+// serveH2Conn serves a connection that speaks HTTP/2. The bytes in first were read already.
+func (w *worker) serveH2Conn(raw *loop.Conn, t *secured, o *origin, first []byte) {
+	c := newH2(w, raw, t, h2.Config{ExtendedConnect: true, MaxStreams: maxStreams})
+	c.origin = o
+	w.served[c] = struct{}{}
+	c.start(first)
+}
+
+// maxStreams bounds the requests at work on one connection of a program or client.
+const maxStreams = 1000
 
 // serverFirst are ports on whose protocols the server speaks first, so that waiting for the client is vain.
 func serverFirst(port uint16) bool {

@@ -31,6 +31,10 @@ func (w *worker) drain() {
 		stop()
 	}
 	w.stops = nil
+	for _, ent := range w.entries {
+		ent.stop()
+	}
+	clear(w.entries)
 	for s := range w.servers {
 		if !s.busy {
 			_ = s.c.raw.Close()

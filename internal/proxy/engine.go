@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,12 +88,15 @@ type Engine struct {
 	listeners []*listener
 	addrs     Addrs
 	server    *tls.Config // of the mesh listener
+
+	applying sync.Mutex
+	gates    map[netip.AddrPort]*gate // by the address asked for
 }
 
 // New binds the listeners. They take connections once Run runs.
 func New(o Options) (*Engine, error) {
 	o.setDefaults()
-	e := &Engine{o: o}
+	e := &Engine{o: o, gates: map[netip.AddrPort]*gate{}}
 	if o.TLS != nil {
 		e.server = o.TLS.ServerConfig()
 		// Records as large as they may be: the mesh transport writes whole turns, not first bytes.
@@ -117,6 +121,11 @@ func (e *Engine) closeListeners() {
 	for _, ln := range e.listeners {
 		_ = ln.ln.Close()
 	}
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	for _, g := range e.gates {
+		_ = g.ln.Close()
+	}
 }
 
 // Addrs returns the addresses listened on.
@@ -135,19 +144,51 @@ func (e *Engine) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Apply makes all workers run a snapshot, and returns when they do. A snapshot that does not compile is
-// refused, and what ran before goes on.
+// Apply makes all workers run a snapshot, and returns when they do. A snapshot that does not compile, or
+// whose sockets cannot be bound, is refused, and what ran before goes on.
 func (e *Engine) Apply(s *model.Snapshot) error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
 	c, err := compile(s)
 	if err != nil {
 		return err
 	}
+	opened, err := e.openGates(c)
+	if err != nil {
+		return err
+	}
+	for _, g := range opened {
+		e.gates[g.address] = g
+	}
+	for address, s := range c.sockets {
+		if g := e.gates[address]; g != nil {
+			g.current.Store(s)
+		}
+	}
 	for _, w := range e.workers {
-		if !w.loop.Call(func() { w.adopt(c) }) {
+		if !w.loop.Call(func() { w.adopt(c); w.adoptGates(e.gates) }) {
 			return fmt.Errorf("the engine has ended")
 		}
 	}
+	for address, g := range e.gates {
+		if c.sockets[address] == nil {
+			_ = g.ln.Close()
+			delete(e.gates, address)
+		}
+	}
 	return nil
+}
+
+// Sockets returns the addresses that a gateway's sockets are bound to, by those they have in the snapshot,
+// where port 0 takes a free one.
+func (e *Engine) Sockets() map[netip.AddrPort]netip.AddrPort {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	out := make(map[netip.AddrPort]netip.AddrPort, len(e.gates))
+	for address, g := range e.gates {
+		out[address] = g.ln.Addr()
+	}
+	return out
 }
 
 // SetTaps replaces the live taps.

@@ -23,6 +23,9 @@ type origin struct {
 	peer    model.Identity // fromMesh: who proved to be there
 	peerID  string
 	source  string // NAMESPACE/NAME its proxy last claimed
+	entry   *entry // fromGateway: the socket it came in by
+	sni     string // fromGateway with TLS: the server name the client asked for
+	client  string // fromGateway: the address of remote as text, once it has been asked for
 	series  map[inboundKey]*telemetry.Series
 }
 
@@ -33,6 +36,7 @@ const (
 	fromExplicit                   // a program that uses us as its HTTP proxy
 	fromUpstream                   // a program that calls a local port standing for a service
 	fromMesh                       // another proxy
+	fromGateway                    // a client of a gateway's listener
 )
 
 // exchange is one request on its way. It is reused; nothing of it outlives end.
@@ -43,7 +47,8 @@ type exchange struct {
 	req  *message.Head // the client's request, as changed on its way
 
 	// Found by route.
-	service *service // asked for; nil when it is not one of the mesh
+	service *service      // asked for; nil when it is not one of the mesh
+	gateway *gateListener // fromGateway: the listener that takes the request
 	port    uint16
 	rule    *rule          // nil: no rule, straight to the service
 	target  *service       // that answers

@@ -34,6 +34,7 @@ const (
 	flagBadAnswer    = "bad_response"    // the answer was malformed: 502
 	flagClientGone   = "client_gone"     // the client left first: 499, nobody's failure
 	flagBadRequest   = "bad_request"     // malformed: 400, 431, ...
+	flagBadHandshake = "bad_handshake"   // a gateway's client did not complete TLS: no answer
 	flagOverload     = "overload"        // a bound was reached: 503
 	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
 	flagDraining     = "draining"        // shutting down: 503

@@ -22,7 +22,7 @@ var (
 type h1conn struct {
 	loop   *loop.Loop
 	raw    *loop.Conn
-	rw     io.ReadWriter // raw, or TLS on it
+	tls    *secured // nil when plain
 	client bool
 
 	buf  []byte // from the loop; buf[r:w] is unread
@@ -96,7 +96,7 @@ func (c *h1conn) fill() error {
 	default:
 		return &h1.Error{Status: 431, Reason: "head larger than 64 KiB"}
 	}
-	n, err := c.rw.Read(c.buf[c.w:])
+	n, err := c.read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
 		return nil
@@ -105,6 +105,21 @@ func (c *h1conn) fill() error {
 		return errStopped
 	}
 	return err
+}
+
+func (c *h1conn) read(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Read(p)
+	}
+	return c.raw.Read(p)
+}
+
+// pending reports whether something may have come in that is not in the buffer.
+func (c *h1conn) pending() bool {
+	if c.tls != nil {
+		return c.tls.Pending()
+	}
+	return c.raw.Readable()
 }
 
 // Head reads the head of the next message: a request, or a response to what SendHead sent.
@@ -344,7 +359,7 @@ func (c *h1conn) SendData(p []byte, end bool) error {
 		return err
 	}
 	if end && c.sending == h1.Tunnel {
-		return c.raw.CloseWrite()
+		return c.closeWrite()
 	}
 	return nil
 }
@@ -354,15 +369,28 @@ func (c *h1conn) write(p []byte) error {
 		c.out = append(c.out, p...)
 		return c.Flush()
 	}
-	var err error
-	if raw, ok := c.rw.(*loop.Conn); ok {
-		err = raw.Writev(c.out, p)
-	} else if err = c.Flush(); err == nil {
-		_, err = c.rw.Write(p)
-	}
+	err := c.writev(c.out, p)
 	c.out = c.out[:0]
 	c.failed = c.failed || err != nil
 	return err
+}
+
+// closeWrite sends the end of the connection and leaves reading open.
+func (c *h1conn) closeWrite() error {
+	if c.tls != nil {
+		if err := c.tls.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return c.raw.CloseWrite()
+}
+
+// writev writes a and then b.
+func (c *h1conn) writev(a, b []byte) error {
+	if c.tls != nil {
+		return c.tls.WriteAll(a, b)
+	}
+	return c.raw.Writev(a, b)
 }
 
 func (c *h1conn) SendTrailers(t []message.Field) error {
@@ -377,7 +405,7 @@ func (c *h1conn) Flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	_, err := c.rw.Write(c.out)
+	err := c.writev(c.out, nil)
 	c.out = c.out[:0]
 	c.failed = c.failed || err != nil
 	return err

@@ -21,11 +21,18 @@ type h1server struct {
 	turn  func()    // serve, bound once
 }
 
-// serveH1 takes over a connection that speaks HTTP/1.1. The bytes in head were read already; buf is theirs.
-func (w *worker) serveH1(raw *loop.Conn, rw io.ReadWriter, o *origin, buf []byte, head int) {
-	s := &h1server{w: w, o: o, c: &h1conn{loop: w.loop, raw: raw, rw: rw, buf: buf, w: head}}
+// newH1Server takes a connection that is expected to speak HTTP/1.1; nothing is read yet.
+func (w *worker) newH1Server(raw *loop.Conn, o *origin) *h1server {
+	s := &h1server{w: w, o: o, since: w.loop.Now(), c: &h1conn{loop: w.loop, raw: raw}}
 	s.turn = s.serve
 	w.servers[s] = struct{}{}
+	return s
+}
+
+// serveH1 serves a connection that speaks HTTP/1.1. The bytes in head were read already; buf is theirs.
+func (w *worker) serveH1(raw *loop.Conn, o *origin, buf []byte, head int) {
+	s := w.newH1Server(raw, o)
+	s.c.buf, s.c.w = buf, head
 	s.serve()
 }
 
@@ -41,10 +48,10 @@ func (s *h1server) serve() {
 		}
 		x := s.w.newExchange(s.o, s.c)
 		x.req = req
-		s.c.close = s.c.close || s.w.draining
+		s.c.close = s.c.close || s.leaving()
 		x.serve()
 		s.w.freeExchange(x)
-		if !s.c.reusable() || s.w.draining {
+		if !s.c.reusable() || s.leaving() {
 			s.end()
 			return
 		}
@@ -52,12 +59,17 @@ func (s *h1server) serve() {
 			continue
 		}
 		s.c.rest()
-		if !s.c.raw.Readable() {
+		if !s.c.pending() {
 			s.busy, s.since = false, s.w.loop.Now()
 			s.c.raw.OnReadable(s.turn)
 			return
 		}
 	}
+}
+
+// leaving reports whether this exchange is to be the connection's last.
+func (s *h1server) leaving() bool {
+	return s.w.draining || s.o.entry != nil && s.o.entry.closed
 }
 
 // refuse answers what is no request, where that is possible, and ends.
@@ -89,7 +101,7 @@ func (s *h1server) refuse(err error) {
 func (s *h1server) end() {
 	const linger, most = 5 * time.Second, 64 << 20
 	c := s.c
-	if !c.failed && !c.raw.Broken() && (!c.recvDone || c.stopped) && c.raw.CloseWrite() == nil {
+	if !c.failed && !c.raw.Broken() && (!c.recvDone || c.stopped) && c.closeWrite() == nil {
 		c.stopped = false
 		_ = c.raw.SetReadDeadline(s.w.loop.Now().Add(linger))
 		for n := 0; n < most; {
@@ -106,6 +118,9 @@ func (s *h1server) end() {
 
 func (s *h1server) close() {
 	s.c.rest()
+	if s.c.tls != nil && !s.c.raw.Broken() {
+		_ = s.c.tls.CloseWrite() // says that nothing is missing (RFC 8446, section 6.1)
+	}
 	_ = s.c.raw.Close()
 	delete(s.w.servers, s)
 	s.w.closedDownstream()

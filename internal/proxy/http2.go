@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 
@@ -19,8 +18,7 @@ const maxQueued = 256 << 10
 type h2conn struct {
 	w     *worker
 	raw   *loop.Conn
-	tls   *tls.Conn // nil when plain
-	cork  *corked   // under tls
+	tls   *secured // nil when plain
 	codec *h2.Conn
 
 	peer     model.Identity // proven by TLS
@@ -34,10 +32,10 @@ type h2conn struct {
 	readable func()
 }
 
-func newH2(w *worker, raw *loop.Conn, t *tls.Conn, cork *corked, cfg h2.Config) *h2conn {
-	c := &h2conn{w: w, raw: raw, tls: t, cork: cork}
+func newH2(w *worker, raw *loop.Conn, t *secured, cfg h2.Config) *h2conn {
+	c := &h2conn{w: w, raw: raw, tls: t}
 	c.codec = h2.NewConn(cfg, c)
-	c.readable = c.readPlain
+	c.readable = c.read
 	raw.SetDeferred(c.touch)
 	c.touch()
 	return c
@@ -48,39 +46,19 @@ func (c *h2conn) start(head []byte) {
 	if len(head) > 0 && !c.receive(head) {
 		return
 	}
-	if c.tls != nil {
-		c.w.loop.Go(c.readTLS)
+	if c.tls != nil && c.tls.Pending() {
+		c.w.loop.Go(c.readable)
 	} else {
 		c.raw.OnReadable(c.readable)
 	}
 }
 
-// readPlain reads what there is; between bytes the connection holds neither task nor buffer.
-func (c *h2conn) readPlain() {
+// read reads what there is; between bytes the connection holds neither task nor buffer.
+func (c *h2conn) read() {
 	buf := c.w.loop.Get(loop.LargeBuffer)
 	defer c.w.loop.Put(buf)
 	for c.dead == nil {
-		n, err := c.raw.Read(buf)
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		if !c.receive(buf[:n]) {
-			return
-		}
-		if !c.raw.Readable() {
-			c.raw.OnReadable(c.readable)
-			return
-		}
-	}
-}
-
-// readTLS reads for the connection's life: only TLS itself knows what it has buffered.
-func (c *h2conn) readTLS() {
-	buf := c.w.loop.Get(loop.LargeBuffer)
-	defer c.w.loop.Put(buf)
-	for c.dead == nil {
-		n, err := c.tls.Read(buf)
+		n, more, err := c.readSome(buf)
 		if n > 0 && !c.receive(buf[:n]) {
 			return
 		}
@@ -88,7 +66,21 @@ func (c *h2conn) readTLS() {
 			c.fail(err)
 			return
 		}
+		if !more {
+			c.raw.OnReadable(c.readable)
+			return
+		}
 	}
+}
+
+// readSome reads once, and tells whether it is worth trying again.
+func (c *h2conn) readSome(buf []byte) (n int, more bool, err error) {
+	if c.tls != nil {
+		n, err = c.tls.Read(buf)
+		return n, c.tls.Pending(), err
+	}
+	n, err = c.raw.Read(buf)
+	return n, c.raw.Readable(), err
 }
 
 // receive hands bytes to the codec and reports whether the connection lives on.
@@ -121,7 +113,7 @@ func (c *h2conn) Flush() {
 	if out := c.codec.Output(); len(out) > 0 {
 		var err error
 		if c.tls != nil {
-			err = c.cork.flush(c.tls, out)
+			err = c.tls.Send(out)
 		} else {
 			_, err = c.raw.Write(out)
 		}
@@ -239,37 +231,4 @@ func (c *h2conn) OnSettings() {
 	if c.ep != nil {
 		c.ep.wakeWaiters()
 	}
-}
-
-// corked is the connection under TLS: while corked it gathers the records of one flush into one write.
-type corked struct {
-	*loop.Conn
-	held []byte
-	on   bool
-}
-
-func (k *corked) Write(p []byte) (int, error) {
-	if k.on {
-		k.held = append(k.held, p...)
-		return len(p), nil
-	}
-	return k.Conn.Write(p)
-}
-
-// maxHeld is the size beyond which the gathering buffer is not kept.
-const maxHeld = 64 << 10
-
-func (k *corked) flush(t *tls.Conn, out []byte) error {
-	k.on = true
-	_, err := t.Write(out)
-	k.on = false
-	if err != nil {
-		return err
-	}
-	_, err = k.Conn.Write(k.held)
-	k.held = k.held[:0]
-	if cap(k.held) > maxHeld {
-		k.held = nil
-	}
-	return err
 }

@@ -61,20 +61,25 @@ type listener struct {
 // attach makes a worker accept from all listeners. It runs on the worker's loop.
 func (w *worker) attach(listeners []*listener) error {
 	for _, ln := range listeners {
-		stop, err := w.loop.Accept(ln.ln, func(raw *loop.Conn) {
-			if !w.admit() {
-				w.refused(raw.Remote(), flagOverload, errTooMany)
-				raw.Abort()
-				return
-			}
-			ln.accept(w, raw)
-		})
+		stop, err := w.accept(ln.ln, func(raw *loop.Conn) { ln.accept(w, raw) })
 		if err != nil {
 			return err
 		}
 		w.stops = append(w.stops, stop)
 	}
 	return nil
+}
+
+// accept hands a listener's connections to f, within the bound on their number.
+func (w *worker) accept(ln *loop.Listener, f func(*loop.Conn)) (stop func(), err error) {
+	return w.loop.Accept(ln, func(raw *loop.Conn) {
+		if !w.admit() {
+			w.refused(raw.Remote(), flagOverload, errTooMany)
+			raw.Abort()
+			return
+		}
+		f(raw)
+	})
 }
 
 var errTooMany = fmt.Errorf("too many connections, or shutting down")
@@ -100,7 +105,7 @@ func (w *worker) acceptCaptured(raw *loop.Conn) {
 // acceptExplicit takes a connection of a program that knows us as its HTTP proxy.
 func (w *worker) acceptExplicit(raw *loop.Conn) {
 	o := &origin{kind: fromExplicit, remote: raw.Remote()}
-	w.loop.Go(func() { w.serveH1(raw, raw, o, nil, 0) })
+	w.loop.Go(func() { w.serveH1(raw, o, nil, 0) })
 }
 
 // refused logs a connection that was turned away, at most a few a second: a scan must not fill the disk.

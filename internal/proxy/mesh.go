@@ -109,7 +109,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	}
 	cfg := h2.Config{Client: true, AbuseLimit: meshAbuseLimit}
 	if ep.model.Plain {
-		c := newH2(ep.w, raw, nil, nil, cfg)
+		c := newH2(ep.w, raw, nil, cfg)
 		c.ep = ep
 		c.start(nil)
 		return c, nil
@@ -120,7 +120,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	}
 	tc := ep.w.e.o.TLS.ClientConfig(ep.model.Identity)
 	tc.DynamicRecordSizingDisabled = true
-	c, err := ep.w.handshake(raw, func(k *corked) *tls.Conn { return tls.Client(k, tc) }, cfg)
+	c, err := ep.w.handshake(raw, func(k *wire) *tls.Conn { return tls.Client(k, tc) }, cfg)
 	if err != nil {
 		ep.unreachable()
 		return nil, fmt.Errorf("TLS with %s: %w", ep.model.Address, err)
@@ -130,24 +130,20 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	return c, nil
 }
 
-// handshake runs TLS on a connection and makes it HTTP/2. On failure the connection is closed.
-func (w *worker) handshake(raw *loop.Conn, make func(*corked) *tls.Conn, cfg h2.Config) (*h2conn, error) {
-	k := &corked{Conn: raw}
-	t := make(k)
-	_ = raw.SetDeadline(w.loop.Now().Add(handshakeTimeout))
-	// The handshake parks inside raw; it has no context to end it but the deadline.
-	if err := t.Handshake(); err != nil { //nolint:noctx
-		_ = raw.Close()
+// handshake runs TLS between two proxies on a connection and makes it HTTP/2. On failure the connection is
+// closed.
+func (w *worker) handshake(raw *loop.Conn, start func(*wire) *tls.Conn, cfg h2.Config) (*h2conn, error) {
+	t, err := w.secure(raw, start)
+	if err != nil {
 		return nil, err
 	}
-	_ = raw.SetDeadline(time.Time{})
 	state := t.ConnectionState()
 	peer, err := identity.PeerIdentity(&state)
 	if err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
-	c := newH2(w, raw, t, k, cfg)
+	c := newH2(w, raw, t, cfg)
 	c.peer = peer
 	return c, nil
 }
@@ -172,7 +168,7 @@ func (ep *endpoint) lost(c *h2conn) {
 func (w *worker) serveMesh(raw *loop.Conn) {
 	remote := raw.Remote()
 	tc := w.e.server
-	c, err := w.handshake(raw, func(k *corked) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, AbuseLimit: meshAbuseLimit})
+	c, err := w.handshake(raw, func(k *wire) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, AbuseLimit: meshAbuseLimit})
 	if err != nil {
 		w.closedDownstream()
 		w.refused(remote, identity.Classify(err), err)

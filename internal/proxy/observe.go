@@ -97,7 +97,8 @@ func (x *exchange) series() *telemetry.Series {
 		return x.inboundSeries()
 	}
 	key := seriesKey{x.service, x.rule, x.rec.Protocol}
-	if x.ep != nil && x.service != nil {
+	kept := x.ep != nil && (x.service != nil || x.gateway != nil)
+	if kept {
 		if s := x.ep.series[key]; s != nil {
 			return s
 		}
@@ -108,6 +109,9 @@ func (x *exchange) series() *telemetry.Series {
 	}
 	if x.service != nil {
 		k.Service = x.service.Name.String()
+	}
+	if x.gateway != nil {
+		k.Service = x.gateway.Name
 	}
 	if x.target != nil {
 		k.Destination = x.target.Name.String()
@@ -123,7 +127,7 @@ func (x *exchange) series() *telemetry.Series {
 		}
 	}
 	s := x.w.rec.Series(k)
-	if x.ep != nil && x.service != nil {
+	if kept {
 		if x.ep.series == nil {
 			x.ep.series = map[seriesKey]*telemetry.Series{}
 		}

@@ -18,6 +18,9 @@ func (x *exchange) route() *Failure {
 	// What only proxies say to each other is never taken from a program.
 	x.req.Del(headerPort)
 	x.req.Del(headerSource)
+	if x.o.kind == fromGateway {
+		return x.routeGateway()
+	}
 	if f := x.resolve(); f != nil || x.fixed != nil {
 		return f
 	}

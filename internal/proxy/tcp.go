@@ -10,6 +10,9 @@ import (
 
 // called names what the connection was for, as a CONNECT request has it.
 func (o *origin) called() string {
+	if o.entry != nil {
+		return o.entry.socket.Address.String()
+	}
 	if o.service.IsZero() {
 		return o.dst.String()
 	}
@@ -22,6 +25,7 @@ func (o *origin) called() string {
 type rawStream struct {
 	w    *worker
 	conn *loop.Conn
+	tls  *secured // nil when plain
 	head message.Head
 
 	first    []byte // read already, while the protocol was found out
@@ -32,8 +36,8 @@ type rawStream struct {
 	failed   bool
 }
 
-func newRawStream(w *worker, conn *loop.Conn, first []byte) *rawStream {
-	s := &rawStream{w: w, conn: conn, first: first}
+func newRawStream(w *worker, conn *loop.Conn, t *secured, first []byte) *rawStream {
+	s := &rawStream{w: w, conn: conn, tls: t, first: first}
 	s.head.Reset()
 	s.head.Status = 200
 	w.tunnels[s] = struct{}{}
@@ -42,8 +46,8 @@ func newRawStream(w *worker, conn *loop.Conn, first []byte) *rawStream {
 }
 
 // serveTCP carries a program's connection to the port of the service it called.
-func (w *worker) serveTCP(raw *loop.Conn, o *origin, buf []byte, n int) {
-	s := newRawStream(w, raw, buf[:n])
+func (w *worker) serveTCP(raw *loop.Conn, t *secured, o *origin, buf []byte, n int) {
+	s := newRawStream(w, raw, t, buf[:n])
 	s.head.Status, s.head.Method, s.head.Authority = 0, "CONNECT", o.called()
 	x := w.newExchange(o, s)
 	x.req, x.opaque = &s.head, true
@@ -69,7 +73,7 @@ func (s *rawStream) Data() ([]byte, error) {
 	if s.recvDone {
 		return nil, io.EOF
 	}
-	if !s.conn.Readable() {
+	if !s.pending() {
 		s.giveBack()
 		if err := s.conn.WaitReadable(); err != nil {
 			return nil, s.why(err)
@@ -78,7 +82,7 @@ func (s *rawStream) Data() ([]byte, error) {
 	if s.buf == nil {
 		s.buf = s.w.loop.Get(loop.LargeBuffer)
 	}
-	n, err := s.conn.Read(s.buf)
+	n, err := s.read(s.buf)
 	if err == io.EOF {
 		s.recvDone = true
 	}
@@ -86,6 +90,37 @@ func (s *rawStream) Data() ([]byte, error) {
 		return nil, s.why(err)
 	}
 	return s.buf[:n], nil
+}
+
+func (s *rawStream) pending() bool {
+	if s.tls != nil {
+		return s.tls.Pending()
+	}
+	return s.conn.Readable()
+}
+
+func (s *rawStream) read(p []byte) (int, error) {
+	if s.tls != nil {
+		return s.tls.Read(p)
+	}
+	return s.conn.Read(p)
+}
+
+func (s *rawStream) write(p []byte) error {
+	if s.tls != nil {
+		return s.tls.WriteAll(p, nil)
+	}
+	_, err := s.conn.Write(p)
+	return err
+}
+
+func (s *rawStream) closeWrite() error {
+	if s.tls != nil {
+		if err := s.tls.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return s.conn.CloseWrite()
 }
 
 func (s *rawStream) why(err error) error {
@@ -107,7 +142,7 @@ func (s *rawStream) giveBack() {
 
 func (s *rawStream) Trailers() []message.Field { return nil }
 
-func (s *rawStream) Buffered() bool { return len(s.first) > 0 || s.recvDone || s.conn.Readable() }
+func (s *rawStream) Buffered() bool { return len(s.first) > 0 || s.recvDone || s.pending() }
 
 func (s *rawStream) Done() bool { return s.recvDone && len(s.first) == 0 }
 
@@ -120,14 +155,14 @@ func (s *rawStream) SendHead(*message.Head, bool) error { return nil }
 
 func (s *rawStream) SendData(p []byte, end bool) error {
 	if len(p) > 0 {
-		if _, err := s.conn.Write(p); err != nil {
+		if err := s.write(p); err != nil {
 			s.failed = true
 			return err
 		}
 	}
 	if end {
 		s.sendDone = true
-		return s.conn.CloseWrite()
+		return s.closeWrite()
 	}
 	return nil
 }

@@ -20,13 +20,14 @@ const (
 
 // endpointKey is what makes two endpoints of different snapshots the same.
 type endpointKey struct {
-	id      string
-	address netip.AddrPort
-	plain   bool
+	id       string
+	address  netip.AddrPort
+	plain    bool
+	protocol model.Protocol
 }
 
 func keyOf(m *model.Endpoint) endpointKey {
-	return endpointKey{id: m.ID, address: m.Address, plain: m.Plain}
+	return endpointKey{id: m.ID, address: m.Address, plain: m.Plain, protocol: m.Protocol}
 }
 
 // endpointSet is the endpoints of one service.
@@ -53,7 +54,8 @@ type endpoint struct {
 }
 
 func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
-	return &endpoint{w: w, model: m}
+	http2 := m.Plain && (m.Protocol == model.HTTP2 || m.Protocol == model.GRPC)
+	return &endpoint{w: w, model: m, http2: http2}
 }
 
 // pick chooses an endpoint of a service for a port: least request between two random choices, leaving out
@@ -109,7 +111,7 @@ func (ep *endpoint) open(fresh, opaque bool) (s stream, reused bool, err error) 
 		if err != nil {
 			return nil, false, err
 		}
-		return newRawStream(ep.w, raw, nil), false, nil
+		return newRawStream(ep.w, raw, nil, nil), false, nil
 	}
 	if ep.model.Plain && !ep.http2 {
 		if !fresh {
@@ -155,7 +157,7 @@ func (ep *endpoint) dialH1() (*h1conn, error) {
 		return nil, err
 	}
 	p := &pooled{ep: ep}
-	c := &h1conn{loop: ep.w.loop, raw: raw, rw: raw, client: true}
+	c := &h1conn{loop: ep.w.loop, raw: raw, client: true}
 	p.c, p.broke = c, p.onReadable
 	c.finished = p.finished
 	c.begin()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/loop"
@@ -36,8 +37,9 @@ type worker struct {
 	hints     hints
 	spoken    map[portKey]bool // ports on which servers spoke first
 
-	stops        []func() // of accepting
-	refusals     uint64   // connections turned away
+	entries      map[netip.AddrPort]*entry // of a gateway
+	stops        []func()                  // of accepting
+	refusals     uint64                    // connections turned away
 	refusedSince time.Time
 	refusedCount int
 
@@ -72,6 +74,7 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 		outside:   map[string]*endpoint{},
 		hints:     hints{},
 		spoken:    map[portKey]bool{},
+		entries:   map[netip.AddrPort]*entry{},
 		rec: telemetry.NewRecorder(telemetry.Options{
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,
 		}),

@@ -144,7 +144,7 @@ func (r *request) hostName() []byte {
 		return r.host[:r.hostLen]
 	}
 	r.hasHost = true
-	host := strings.TrimSuffix(withoutPort(r.head.Authority), ".")
+	host := Host(r.head)
 	if len(host) > len(r.host) {
 		return nil
 	}
@@ -158,6 +158,9 @@ func (r *request) hostName() []byte {
 	r.hostLen = len(host)
 	return r.host[:r.hostLen]
 }
+
+// Host returns the host of a request's authority, without port and trailing dot, as it was written.
+func Host(h *message.Head) string { return strings.TrimSuffix(withoutPort(h.Authority), ".") }
 
 func withoutPort(authority string) string {
 	for i := len(authority) - 1; i >= 0; i-- {

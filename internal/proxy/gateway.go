@@ -1,0 +1,162 @@
+package proxy
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// socket is a gateway's socket with the routing tables of its listeners.
+type socket struct {
+	*model.Socket
+	listeners []*gateListener // the most specific host first
+}
+
+// gateListener is a listener with its routing table.
+type gateListener struct {
+	*model.Listener
+	suffix       string // of a wildcard: ".y"
+	certificates []tls.Certificate
+	table        *route.Table
+	rules        []*rule
+}
+
+// compileSockets checks a gateway's sockets and builds what connections look up.
+func (c *config) compileSockets(sockets []model.Socket) error {
+	for i := range sockets {
+		s := &socket{Socket: &sockets[i]}
+		for j := range s.Listeners {
+			ln, err := c.compileListener(&s.Listeners[j], s.Kind)
+			if err != nil {
+				return fmt.Errorf("listener %s: %w", s.Listeners[j].Name, err)
+			}
+			s.listeners = append(s.listeners, ln)
+		}
+		slices.SortStableFunc(s.listeners, func(a, b *gateListener) int {
+			return cmp.Compare(b.rank(), a.rank())
+		})
+		if c.sockets[s.Address] != nil {
+			return fmt.Errorf("the address %s is there twice", s.Address)
+		}
+		c.sockets[s.Address] = s
+	}
+	return nil
+}
+
+func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gateListener, error) {
+	ln := &gateListener{Listener: m}
+	if rest, ok := strings.CutPrefix(m.Hostname, "*"); ok {
+		ln.suffix = rest
+	}
+	for _, cert := range m.Certificates {
+		pair, err := tls.X509KeyPair([]byte(cert.Chain), []byte(cert.Key))
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		ln.certificates = append(ln.certificates, pair)
+	}
+	if kind.TLS() && len(ln.certificates) == 0 {
+		return nil, fmt.Errorf("TLS without a certificate")
+	}
+	var err error
+	if ln.table, err = route.Compile(m.Rules); err != nil {
+		return nil, err
+	}
+	ln.rules = c.resolve(m.Rules)
+	return ln, nil
+}
+
+// rank orders listeners by how specific their host is: exact, wildcards by length, any.
+func (ln *gateListener) rank() int {
+	switch {
+	case ln.Hostname == "":
+		return 0
+	case ln.suffix != "":
+		return len(ln.suffix)
+	}
+	return 1 << 16
+}
+
+// takes reports whether the listener is for a host (Gateway API, Listener.hostname).
+func (ln *gateListener) takes(host string) bool {
+	switch {
+	case ln.Hostname == "":
+		return true
+	case ln.suffix != "":
+		cut := len(host) - len(ln.suffix)
+		return cut > 0 && strings.EqualFold(host[cut:], ln.suffix)
+	}
+	return strings.EqualFold(host, ln.Hostname)
+}
+
+// listener returns the listener for a host name, or nil.
+func (s *socket) listener(host string) *gateListener {
+	for _, ln := range s.listeners {
+		if ln.takes(host) {
+			return ln
+		}
+	}
+	return nil
+}
+
+// routeGateway finds the rule for a gateway's request.
+func (x *exchange) routeGateway() *Failure {
+	socket := x.o.entry.socket
+	x.port = socket.Address.Port()
+	if x.opaque {
+		return x.routeOpaque(socket)
+	}
+	ln := socket.listener(route.Host(x.req))
+	switch {
+	case socket.Kind.TLS() && len(socket.listeners) > 1 && ln != socket.listener(x.o.sni):
+		// The connection was made to another host, whose certificate it was given (RFC 9110, section 15.5.20).
+		return &Failure{"route", 421, flagNoRoute, fmt.Errorf("the connection was made to another host")}
+	case ln == nil:
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no listener takes the host")}
+	case x.req.Method == "CONNECT" && x.req.Protocol == "":
+		return &Failure{"route", 405, flagBadRequest, fmt.Errorf("the gateway makes no tunnels")}
+	}
+	x.gateway = ln
+	i, _, ok := ln.table.Match(x.req, x.port)
+	if !ok {
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s matches the request", ln.Name)}
+	}
+	x.rule = ln.rules[i]
+	x.rec.Rule = &x.rule.Ref
+	x.forwarded(socket)
+	return x.chooseBackend()
+}
+
+// routeOpaque takes the first rule, the only one that a TCP listener has.
+func (x *exchange) routeOpaque(s *socket) *Failure {
+	ln := s.listener(x.o.sni)
+	if ln == nil || len(ln.rules) == 0 {
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no route is attached to the listener of port %d", x.port)}
+	}
+	x.gateway, x.rule = ln, ln.rules[0]
+	x.rec.Rule = &x.rule.Ref
+	return x.chooseBackend()
+}
+
+// forwarded tells the program behind who asks, and how, in the fields that programs look for.
+func (x *exchange) forwarded(s *socket) {
+	const forwardedFor, forwardedProto = "x-forwarded-for", "x-forwarded-proto"
+	if x.o.client == "" {
+		x.o.client = x.o.remote.Addr().String()
+	}
+	if before := x.req.Get(forwardedFor); before != "" {
+		x.req.Set(forwardedFor, before+", "+x.o.client)
+	} else {
+		x.req.Set(forwardedFor, x.o.client)
+	}
+	scheme := "http"
+	if s.Kind.TLS() {
+		scheme = "https"
+	}
+	x.req.Set(forwardedProto, scheme)
+}
