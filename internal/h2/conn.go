@@ -3,7 +3,7 @@ package h2
 import (
 	"bytes"
 
-	"golang.org/x/net/http2/hpack"
+	"github.com/weft-mesh/weft/internal/h2/hpack"
 )
 
 // Config bounds and shapes a connection. Zero values take the defaults given.
@@ -75,10 +75,9 @@ type Conn struct {
 	dec *hpack.Decoder
 	enc *hpack.Encoder
 
-	borrowed bool                                    // the head being sent may lend its strings; see stable
-	copies   map[hpack.HeaderField]hpack.HeaderField // of indexed fields that were borrowed
 	block
 	head   headReader
+	digits []byte // of decimal
 	crumbs []byte // the cookie of the block at hand, when it came in several fields
 
 	streams  map[uint32]*Stream
@@ -120,10 +119,7 @@ func NewConn(cfg Config, ev Handler) *Conn {
 		sendWindow: defaultWindow, recvWindow: int64(cfg.ConnWindow),
 		peer: peerSettings{window: defaultWindow, frame: minMaxFrame, maxStreams: 100},
 	}
-	c.dec = hpack.NewDecoder(tableSize, c.emit)
-	// Longer strings end the connection: beyond its whole budget a list cannot be meant well.
-	c.dec.SetMaxStringLength(2 * cfg.HeadBytes)
-	c.enc = hpack.NewEncoder((*outWriter)(c))
+	c.dec, c.enc = hpack.NewDecoder(), hpack.NewEncoder()
 	if cfg.Client {
 		c.out = append(c.out, clientPreface...)
 	} else {
@@ -136,14 +132,6 @@ func NewConn(cfg Config, ev Handler) *Conn {
 		c.recvWindow = defaultWindow
 	}
 	return c
-}
-
-// outWriter lets the HPACK encoder write straight to the output.
-type outWriter Conn
-
-func (w *outWriter) Write(p []byte) (int, error) {
-	w.out = append(w.out, p...)
-	return len(p), nil
 }
 
 // Output returns the bytes to write. They are valid until the next call of any method.

@@ -5,7 +5,7 @@
 // events through Handler, calls the Send methods, and writes Output when it likes, once per turn of an
 // event loop say.
 //
-// Frames are parsed by hand, in place; header compression is golang.org/x/net/http2/hpack.
+// Frames are parsed by hand, in place; header compression is the package hpack below.
 //
 // Limits, each answered as the RFC has it:
 //

@@ -40,7 +40,6 @@ const (
 	maxWindow     = 1<<31 - 1
 	minMaxFrame   = 16384
 	maxMaxFrame   = 1<<24 - 1
-	tableSize     = 4096
 	maxStreamID   = 1<<31 - 1
 )
 

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/weft-mesh/weft/internal/message"
 )
 
@@ -87,6 +85,7 @@ func (c *Conn) onContinuation(id uint32, flags byte, p []byte) error {
 type headReader struct {
 	h        *message.Head
 	trailers *[]message.Field // instead of h
+	memory   *message.Head    // owns the strings
 	size     int
 	tooLarge bool
 	bad      string // what is malformed
@@ -122,17 +121,15 @@ func (c *Conn) onBlock(id uint32, flags byte, p []byte) error {
 	switch {
 	case s == nil || s.recvClosed:
 		c.head.h = new(message.Head) // decoded for the table's sake alone
+		c.head.memory = c.head.h
 	case trailers:
-		c.head.trailers = &s.Trailers
+		c.head.trailers, c.head.memory = &s.Trailers, &s.Head
 	default:
 		s.Head.Reset()
-		c.head.h = &s.Head
+		c.head.h, c.head.memory = &s.Head, &s.Head
 	}
-	if _, err := c.dec.Write(p); err != nil {
-		return c.fail(ErrCodeCompression, "a header block that cannot be decoded")
-	}
-	if err := c.dec.Close(); err != nil {
-		return c.fail(ErrCodeCompression, "a header block that ends within a field")
+	if err := c.dec.Decode(p, (*sink)(c)); err != nil {
+		return c.fail(ErrCodeCompression, err.Error())
 	}
 	switch {
 	case s == nil:
@@ -264,9 +261,22 @@ func (c *Conn) malformed(s *Stream) error {
 	return c.streamError(s, ErrCodeProtocol, reason)
 }
 
-// emit takes one decoded field.
-func (c *Conn) emit(f hpack.HeaderField) {
+// sink takes the fields of a block for the stream it is for.
+type sink Conn
+
+// Keep copies into the memory of the head at hand.
+func (k *sink) Keep(b []byte) string {
+	if k.head.tooLarge {
+		return "" // decoded for the table's sake alone
+	}
+	return k.head.memory.Keep(b)
+}
+
+// Field takes one decoded field.
+func (k *sink) Field(name, value string) {
+	c := (*Conn)(k)
 	r := &c.head
+	f := message.Field{Name: name, Value: value}
 	if r.size += len(f.Name) + len(f.Value) + 32; r.size > c.cfg.HeadBytes {
 		r.tooLarge = true
 		return
@@ -298,7 +308,7 @@ func (c *Conn) emit(f hpack.HeaderField) {
 	r.field(f)
 }
 
-func (r *headReader) pseudo(f hpack.HeaderField) {
+func (r *headReader) pseudo(f message.Field) {
 	if r.regular || r.trailers != nil {
 		r.bad = "a pseudo-header after a field, or in trailers"
 		return
@@ -337,7 +347,7 @@ func (r *headReader) pseudo(f hpack.HeaderField) {
 	r.seen |= bit
 }
 
-func (r *headReader) field(f hpack.HeaderField) {
+func (r *headReader) field(f message.Field) {
 	if r.trailers != nil {
 		if connectionSpecific(f.Name) {
 			r.bad = "a field that belongs to one connection"
@@ -346,7 +356,7 @@ func (r *headReader) field(f hpack.HeaderField) {
 		if f.Name == "content-length" || f.Name == "host" {
 			return // too late to frame or to route by (RFC 9110, section 6.5.1)
 		}
-		*r.trailers = append(*r.trailers, message.Field{Name: f.Name, Value: f.Value})
+		*r.trailers = append(*r.trailers, f)
 		return
 	}
 	switch f.Name {

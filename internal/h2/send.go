@@ -1,10 +1,9 @@
 package h2
 
 import (
+	"slices"
 	"strconv"
-	"strings"
-
-	"golang.org/x/net/http2/hpack"
+	"unsafe"
 
 	"github.com/weft-mesh/weft/internal/message"
 )
@@ -13,21 +12,20 @@ import (
 // Fields that HTTP/2 does not allow, or that could not be framed safely, are left out: what came from
 // elsewhere must not forge a message here (RFC 9113, section 10.3).
 func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
-	if err := c.sendable(s); err != nil {
+	if err := c.maySend(s); err != nil {
 		return err
 	}
 	informational := h.Status >= 100 && h.Status < 200
-	c.borrowed = h.Borrowed()
 	at := len(c.out)
-	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
+	c.out = c.enc.Begin(appendHeader(c.out, 0, typeHeaders, 0, s.ID))
 	if h.Status != 0 {
-		c.field(":status", statusText(h.Status))
+		c.field(":status", c.decimal(int64(h.Status)))
 	} else {
 		s.bodiless = h.Method == "HEAD"
 		c.requestPseudo(h)
 	}
 	if h.Length >= 0 && !informational {
-		c.field("content-length", strconv.FormatInt(h.Length, 10))
+		c.field("content-length", c.decimal(h.Length))
 	}
 	c.fields(h.Fields)
 	c.finishBlock(at, s.ID, end)
@@ -59,81 +57,52 @@ func (c *Conn) requestPseudo(h *message.Head) {
 	}
 }
 
-// statusText avoids making a string for what is common.
-func statusText(status int) string {
-	switch status {
-	case 200:
-		return "200"
-	case 204:
-		return "204"
-	case 304:
-		return "304"
-	case 404:
-		return "404"
-	case 500:
-		return "500"
-	case 503:
-		return "503"
-	}
-	return strconv.Itoa(status)
+// decimal writes a number, as a string that lives until the next call: the encoder copies what it keeps.
+func (c *Conn) decimal(n int64) string {
+	c.digits = strconv.AppendInt(c.digits[:0], n, 10)
+	return unsafe.String(unsafe.SliceData(c.digits), len(c.digits))
 }
 
 // SendTrailers queues trailers and ends the stream. Without any it ends it with an empty DATA frame.
 func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
-	if err := c.sendable(s); err != nil {
+	if err := c.maySend(s); err != nil {
 		return err
 	}
-	c.borrowed = true // nobody says of trailers whether they are
 	at := len(c.out)
-	c.out = appendHeader(c.out, 0, typeHeaders, 0, s.ID)
-	c.fields(t)
-	if len(c.out) == at+frameHeader {
-		c.out = appendHeader(c.out[:at], 0, typeData, flagEndStream, s.ID)
-	} else {
+	if slices.ContainsFunc(t, sendable) {
+		c.out = c.enc.Begin(appendHeader(c.out, 0, typeHeaders, 0, s.ID))
+		c.fields(t)
 		c.finishBlock(at, s.ID, true)
+	} else {
+		c.out = appendHeader(c.out, 0, typeData, flagEndStream, s.ID)
 	}
 	c.endSend(s)
 	return nil
 }
 
-// fields encodes fields that may be sent; none of them is a pseudo-header.
+// fields encodes those of the fields that may be sent; none of them is a pseudo-header.
 func (c *Conn) fields(fields []message.Field) {
-	for i := range fields {
-		f := &fields[i]
-		if sendableName(f.Name) && (f.Name != "te" || f.Value == "trailers") {
-			c.field(f.Name, f.Value)
+	for _, f := range fields {
+		if sendable(f) {
+			c.encode(f.Name, f.Value)
 		}
 	}
 }
 
-// field encodes one field whose name may be sent, or leaves it out if its value may not.
-func (c *Conn) field(name, value string) {
-	if !validValue(value) {
-		return
-	}
-	f := hpack.HeaderField{Name: name, Value: value, Sensitive: unique(name, value)}
-	if c.borrowed && !f.Sensitive { // sensitive ones are not kept
-		f = c.stable(f)
-	}
-	// Writing to the output cannot fail.
-	_ = c.enc.WriteField(f)
+// sendable reports whether HTTP/2 can carry a field.
+func sendable(f message.Field) bool {
+	return sendableName(f.Name) && (f.Name != "te" || f.Value == "trailers") && validValue(f.Value)
 }
 
-// maxStable bounds the copies kept for the compression table.
-const maxStable = 512
+// field encodes one field whose name may be sent, or leaves it out if its value may not.
+func (c *Conn) field(name, value string) {
+	if validValue(value) {
+		c.encode(name, value)
+	}
+}
 
-// stable returns a copy of a borrowed field that does not change. The encoder keeps what it indexes, in its
-// table and as keys of maps: a borrowed string there would turn into another one with the next message.
-func (c *Conn) stable(f hpack.HeaderField) hpack.HeaderField {
-	if kept, ok := c.copies[f]; ok {
-		return kept
-	}
-	if c.copies == nil || len(c.copies) >= maxStable {
-		c.copies = make(map[hpack.HeaderField]hpack.HeaderField, 32)
-	}
-	f.Name, f.Value = strings.Clone(f.Name), strings.Clone(f.Value)
-	c.copies[f] = f
-	return f
+func (c *Conn) encode(name, value string) {
+	c.out = c.enc.Append(c.out, name, value, !unique(name, value))
 }
 
 // unique tells fields whose value hardly repeats: they would only push out of the table what does. HPACK has
@@ -183,7 +152,7 @@ func (c *Conn) finishBlock(at int, id uint32, end bool) {
 	}
 }
 
-func (c *Conn) sendable(s *Stream) error {
+func (c *Conn) maySend(s *Stream) error {
 	switch {
 	case c.err != nil:
 		return ErrConnClosed
@@ -196,7 +165,7 @@ func (c *Conn) sendable(s *Stream) error {
 // SendData queues as much of p as the windows allow and returns how much that was. end takes effect only
 // when all of p went. After n < len(p) OnWindow is called when more can go.
 func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
-	if err := c.sendable(s); err != nil {
+	if err := c.maySend(s); err != nil {
 		return 0, err
 	}
 	for len(p) > 0 {
@@ -232,7 +201,7 @@ func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 
 // SendWindow returns how many bytes SendData would take now, at least 0.
 func (c *Conn) SendWindow(s *Stream) int {
-	if c.sendable(s) != nil {
+	if c.maySend(s) != nil {
 		return 0
 	}
 	return int(max(0, min(s.sendWindow, c.sendWindow)))

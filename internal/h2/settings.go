@@ -70,7 +70,7 @@ func (c *Conn) setting(id uint16, v uint32) error {
 	switch id {
 	case settingHeaderTableSize:
 		// Never more than our own bound, whatever the peer offers.
-		c.enc.SetMaxDynamicTableSize(min(v, tableSize))
+		c.enc.SetMaxTable(v)
 	case settingEnablePush:
 		if v > 1 || c.cfg.Client && v != 0 {
 			return c.fail(ErrCodeProtocol, "SETTINGS_ENABLE_PUSH is not allowed to be that")
