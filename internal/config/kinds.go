@@ -34,7 +34,7 @@ func Kinds() []Kind {
 	return []Kind{
 		{
 			Name: "HTTPRoute", Group: "gateway.networking.k8s.io", Versions: []string{"v1", "v1beta1"}, Plural: "httproutes",
-			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseHTTPRoute(d) },
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseHTTPRoute(d, gateway.InMesh) },
 		},
 		{
 			Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
@@ -42,6 +42,46 @@ func Kinds() []Kind {
 		},
 	}
 }
+
+// standaloneKinds returns the kinds of a gateway without a control plane, by name.
+func standaloneKinds() []Kind {
+	const group = gateway.Group
+	return []Kind{
+		{Name: "EndpointSlice", Group: "discovery.k8s.io", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseEndpointSlice(d)
+		}},
+		{Name: "GRPCRoute", Group: group, Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseGRPCRoute(d, gateway.InStandalone)
+		}},
+		{Name: "Gateway", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseGateway(d)
+		}},
+		{Name: "GatewayClass", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseGatewayClass(d)
+		}},
+		{Name: "HTTPRoute", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseHTTPRoute(d, gateway.InStandalone)
+		}},
+		{Name: "Namespace", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseNamespace(d)
+		}},
+		{Name: "ReferenceGrant", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseReferenceGrant(d)
+		}},
+		{Name: kindSecret, Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseSecret(d)
+		}},
+		{Name: "Service", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseService(d)
+		}},
+		{Name: "TCPRoute", Group: group, Versions: []string{"v1", "v1alpha2"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseTCPRoute(d, gateway.InStandalone)
+		}},
+	}
+}
+
+// kindSecret is the kind whose text is not kept.
+const kindSecret = "Secret"
 
 // LookupKind finds a kind by name, plural or short name in any letter case, with or without its group
 // ("httproutes.gateway.networking.k8s.io").

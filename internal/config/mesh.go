@@ -26,22 +26,31 @@ type consumerKey struct {
 
 // Condition is an aspect of a resource's state, as the Gateway API defines conditions.
 type Condition struct {
-	Type    string // ConditionAccepted or ConditionResolvedRefs
+	Type    string // ConditionAccepted, ConditionResolvedRefs or ConditionProgrammed
 	Status  string // "True" or "False"
 	Reason  string // one CamelCase word
 	Message string
 }
 
-// Types and reasons of conditions (Gateway API, RouteConditionType and RouteConditionReason).
+// Types and reasons of conditions (Gateway API, RouteConditionType, GatewayConditionType and their reasons).
 const (
 	ConditionAccepted     = "Accepted"
 	ConditionResolvedRefs = "ResolvedRefs"
+	ConditionProgrammed   = "Programmed" // of a Gateway
 
 	ReasonAccepted         = "Accepted"
 	ReasonNoMatchingParent = "NoMatchingParent"
 	ReasonResolvedRefs     = "ResolvedRefs"
 	ReasonBackendNotFound  = "BackendNotFound"
 	ReasonRefNotPermitted  = "RefNotPermitted"
+
+	ReasonNotAllowedByListeners      = "NotAllowedByListeners"
+	ReasonNoMatchingListenerHostname = "NoMatchingListenerHostname"
+
+	ReasonProgrammed            = "Programmed"
+	ReasonInvalid               = "Invalid"
+	ReasonListenersNotValid     = "ListenersNotValid"
+	ReasonInvalidCertificateRef = "InvalidCertificateRef"
 )
 
 // failure is a reason a condition is False.

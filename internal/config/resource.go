@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/config/document"
@@ -23,10 +24,10 @@ type Resource struct {
 	File       string    // as given to apply
 	Line       int       // of its first value in File
 	BaseLine   int       // line of File at which YAML begins: Source.Line when it is parsed again
-	YAML       string    // as it was written
+	YAML       string    // as it was written; "" of a Secret
 	Created    time.Time // set by who stores it; zero sorts first
 
-	body any // *gateway.Route or *gateway.Service
+	body any // what the kind's parser returned: *gateway.Route, *gateway.Service, ...
 }
 
 // Source returns the resource's text as a source with its original positions.
@@ -34,7 +35,7 @@ func (r Resource) Source() document.Source {
 	return document.Source{File: r.File, Line: r.BaseLine, Data: []byte(r.YAML)}
 }
 
-// Route returns what an HTTPRoute says, and whether r is one.
+// Route returns what a route says, and whether r is one.
 func (r Resource) Route() (*gateway.Route, bool) {
 	route, ok := r.body.(*gateway.Route)
 	return route, ok
@@ -59,6 +60,16 @@ func compareResources(a, b Resource) int {
 // ParseSet reads and checks a set of documents. When the problems Failed no resource is returned: an
 // invalid document in a set changes nothing. Otherwise the problems are warnings.
 func ParseSet(sources []document.Source, lim document.Limits) ([]Resource, document.Problems) {
+	return parseKinds(sources, lim, Kinds())
+}
+
+// ParseStandalone is ParseSet with the kinds of a gateway without a control plane. Routes have Gateways as
+// parents there.
+func ParseStandalone(sources []document.Source, lim document.Limits) ([]Resource, document.Problems) {
+	return parseKinds(sources, lim, standaloneKinds())
+}
+
+func parseKinds(sources []document.Source, lim document.Limits, kinds []Kind) ([]Resource, document.Problems) {
 	lim = lim.WithDefaults()
 	docs, problems := document.ParseSet(sources, lim)
 	out := make([]Resource, 0, len(docs))
@@ -70,19 +81,23 @@ func ParseSet(sources []document.Source, lim document.Limits) ([]Resource, docum
 		if d.Kind == "" || d.APIVersion == "" {
 			continue // already reported
 		}
-		kind, problem := kindOf(d)
+		kind, problem := kindOf(d, kinds)
 		if problem != nil {
 			problems = append(problems, *problem)
 			continue
 		}
 		body, more := kind.parse(d)
 		problems = append(problems, more...)
-		out = append(out, Resource{
+		r := Resource{
 			Key:        ResourceKey{kind.Name, d.Namespace, d.Name},
 			APIVersion: d.APIVersion,
 			File:       d.File, Line: d.Line, BaseLine: d.BaseLine, YAML: d.Text,
 			body: body,
-		})
+		}
+		if kind.Name == kindSecret {
+			r.YAML = "" // nothing shall print it
+		}
+		out = append(out, r)
 	}
 	failed := problems.Failed()
 	problems = problems.Distinct().Bound(lim.Problems)
@@ -92,9 +107,10 @@ func ParseSet(sources []document.Source, lim document.Limits) ([]Resource, docum
 	return out, problems
 }
 
-func kindOf(d *document.Document) (Kind, *document.Problem) {
+// kindOf finds the kind of a document among those that can be used here.
+func kindOf(d *document.Document, kinds []Kind) (Kind, *document.Problem) {
 	var names, versions []string
-	for _, k := range Kinds() {
+	for _, k := range kinds {
 		if k.Name == d.Kind {
 			for _, v := range k.Versions {
 				versions = append(versions, k.apiVersion(v))
@@ -106,10 +122,17 @@ func kindOf(d *document.Document) (Kind, *document.Problem) {
 		names = append(names, k.Name)
 	}
 	var p document.Problem
-	if len(versions) > 0 {
+	switch {
+	case len(versions) > 0:
 		p = d.Problem(document.Path("apiVersion"), fmt.Sprintf("%s has no version %q", d.Kind, d.APIVersion)).
 			With(fmt.Sprintf("write %q", versions[0]))
-	} else {
+	case slices.ContainsFunc(standaloneKinds(), func(k Kind) bool {
+		group, _, _ := strings.Cut(d.APIVersion, "/")
+		return k.Name == d.Kind && (k.Group == group || k.Group == "" && d.APIVersion == k.Versions[0])
+	}):
+		p = d.Problem(document.Path("kind"), fmt.Sprintf("%s documents are for `weft gateway -f` and not for the mesh's control plane in this version of Weft", d.Kind)).
+			With("leave it out here")
+	default:
 		p = d.Problem(document.Path("kind"), fmt.Sprintf("the kind %q of %s is not supported in this version of Weft", d.Kind, d.APIVersion)).
 			With(document.DidYouMean(d.Kind, names))
 	}

@@ -21,8 +21,8 @@ const (
 )
 
 // ParseHTTPRoute checks an HTTPRoute. When the problems Failed the route must not be used.
-func ParseHTTPRoute(d *document.Document) (*Route, document.Problems) {
-	c := &checker{doc: d}
+func ParseHTTPRoute(d *document.Document, place Place) (*Route, document.Problems) {
+	c := &checker{doc: d, parent: place}
 	var in v1.HTTPRoute
 	c.problems = d.Decode(&in)
 	if c.problems.Failed() {
@@ -33,24 +33,36 @@ func ParseHTTPRoute(d *document.Document) (*Route, document.Problems) {
 		c.add(spec, "is missing", "write spec with parentRefs and rules")
 		return nil, c.problems
 	}
-	if in.Spec.UseDefaultGateways != "" {
-		c.unsupported(spec.Key("useDefaultGateways"))
-	}
-	out := &Route{Namespace: d.Namespace}
-	out.Parents = c.parents(in.Spec.ParentRefs, spec.Key("parentRefs"))
-	hosts := c.hostnames(in.Spec.Hostnames, spec.Key("hostnames"))
+	out := c.route(&in.Spec.CommonRouteSpec, in.Spec.Hostnames, spec)
 	out.Rules = c.rules(in.Spec.Rules, spec.Key("rules"))
 	for i := range out.Rules {
-		out.Rules[i].Hosts = hosts
+		out.Rules[i].Hosts = out.Hostnames
 	}
 	return out, c.problems
+}
+
+// route reads what all kinds of routes share: parents and host names.
+func (c *checker) route(in *v1.CommonRouteSpec, hostnames []v1.Hostname, spec *document.Field) *Route {
+	if in.UseDefaultGateways != "" {
+		c.unsupported(spec.Key("useDefaultGateways"))
+	}
+	out := &Route{Namespace: c.doc.Namespace}
+	parents := spec.Key("parentRefs")
+	c.atMost(len(in.ParentRefs), maxParents, "parents", parents)
+	switch {
+	case c.parent == InStandalone:
+		out.Gateways = c.gateways(in.ParentRefs, parents)
+	default:
+		out.Parents = c.parents(in.ParentRefs, parents)
+	}
+	out.Hostnames = c.hostnames(hostnames, spec.Key("hostnames"))
+	return out
 }
 
 func (c *checker) parents(refs []v1.ParentReference, f *document.Field) []Parent {
 	if len(refs) == 0 {
 		c.add(f, "names no parent", "name the Service whose requests the route takes")
 	}
-	c.atMost(len(refs), maxParents, "parents", f)
 	seen := map[Parent]bool{}
 	var out []Parent
 	for i, ref := range refs {
@@ -64,7 +76,7 @@ func (c *checker) parents(refs []v1.ParentReference, f *document.Field) []Parent
 			c.add(at, `a Service is of the group "", which has to be written`, `add group: ""`)
 			continue
 		case group == v1.GroupName && kind == "Gateway":
-			c.add(at, "a Gateway as parent is not supported in this version of Weft", `name a Service: kind: Service, group: ""`)
+			c.add(at, "a route of a Gateway runs with `weft gateway -f` and not in the mesh's control plane in this version of Weft", `name a Service: kind: Service, group: ""`)
 			continue
 		case group != "" || kind != "Service":
 			c.add(at.Key("kind"), fmt.Sprintf("a parent of kind %q in group %q is not supported in this version of Weft", kind, group), `name a Service: kind: Service, group: ""`)
@@ -172,7 +184,7 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 		c.unsupported(f.Key("sessionPersistence"))
 	}
 	out := Rule{Rule: model.Rule{Ref: model.RuleRef{
-		Kind: "HTTPRoute", Namespace: c.doc.Namespace, Name: c.doc.Name, Rule: index,
+		Kind: c.doc.Kind, Namespace: c.doc.Namespace, Name: c.doc.Name, Rule: index,
 		File: c.doc.File, Line: c.doc.LineOf(f),
 	}}}
 	c.atMost(len(r.Matches), maxMatches, "matches", f.Key("matches"))

@@ -11,10 +11,12 @@ type Position struct {
 	Field        string
 }
 
-// Route is a checked HTTPRoute.
+// Route is a checked HTTPRoute, GRPCRoute or TCPRoute.
 type Route struct {
 	Namespace string
-	Parents   []Parent
+	Parents   []Parent        // services: in the mesh
+	Gateways  []GatewayParent // of a standalone gateway
+	Hostnames []string        // as written; none means any
 	Rules     []Rule
 }
 
@@ -22,6 +24,20 @@ type Route struct {
 type Parent struct {
 	Service model.ServiceName
 	Port    uint16 // 0 means every port
+	At      Position
+}
+
+// ObjectName is the name of a Gateway or Secret.
+type ObjectName struct{ Namespace, Name string }
+
+// String returns "namespace/name".
+func (n ObjectName) String() string { return n.Namespace + "/" + n.Name }
+
+// GatewayParent is a Gateway whose listeners the route attaches to.
+type GatewayParent struct {
+	Gateway ObjectName
+	Section string // the listener's name; "" means any
+	Port    uint16 // 0 means any
 	At      Position
 }
 
@@ -48,7 +64,17 @@ type ServicePort struct {
 type checker struct {
 	doc      *document.Document
 	problems document.Problems
+	parent   Place // whose requests routes may take
 }
+
+// Place says where a route runs, which decides on the parents it may name.
+type Place int
+
+// The places of routes.
+const (
+	InMesh       Place = iota // parents are Services
+	InStandalone              // parents are Gateways
+)
 
 func (c *checker) add(f *document.Field, message, remedy string) {
 	c.problems = append(c.problems, c.doc.Problem(f, message).With(remedy))

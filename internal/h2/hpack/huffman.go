@@ -4,7 +4,8 @@ import "sync"
 
 // codeLengths are the lengths in bits of the codes of all bytes (RFC 7541, appendix B). The code is canonical:
 // its codes follow from their lengths, those of one length in the order of their bytes.
-var codeLengths = [256]uint8{13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
+var codeLengths = [256]uint8{
+	13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
 	28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
 	6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
 	5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,

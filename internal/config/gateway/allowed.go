@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// routeKinds returns the kinds of routes that a listener serves (Gateway API, Listener.allowedRoutes.kinds).
+func routeKinds(kind model.SocketKind) []string {
+	if kind.HTTP() {
+		return []string{"HTTPRoute", "GRPCRoute"}
+	}
+	return []string{"TCPRoute"}
+}
+
+// allowedRoutes reads which routes may attach to a listener.
+func (c *checker) allowedRoutes(in *v1.AllowedRoutes, out *Listener, f *document.Field) {
+	if ns := in.Namespaces; ns != nil {
+		at := f.Key("namespaces")
+		out.From = deref(ns.From, v1.NamespacesFromSame)
+		switch out.From {
+		case v1.NamespacesFromSame, v1.NamespacesFromAll, v1.NamespacesFromNone:
+			if ns.Selector != nil {
+				c.add(at.Key("selector"), fmt.Sprintf("is given, but from is %s", out.From), "remove it")
+			}
+		case v1.NamespacesFromSelector:
+			c.add(at.Key("from"), "Selector is not supported in this version of Weft", "write Same or All")
+		default:
+			c.oneOf(string(out.From), []string{"Same", "All", "Selector", "None"}, at.Key("from"))
+		}
+	}
+	if len(in.Kinds) == 0 || out.Kind == "" {
+		return
+	}
+	kinds := f.Key("kinds")
+	c.atMost(len(in.Kinds), maxKinds, "kinds", kinds)
+	served := out.Kinds
+	out.Kinds = nil
+	for i, k := range in.Kinds {
+		if deref(k.Group, v1.GroupName) != v1.GroupName || !slices.Contains(served, string(k.Kind)) {
+			c.add(kinds.Index(i).Key("kind"), fmt.Sprintf("a listener of this protocol does not serve the kind %q", clip(string(k.Kind))),
+				"it serves "+strings.Join(served, " and "))
+			continue
+		}
+		out.Kinds = append(out.Kinds, string(k.Kind))
+	}
+}
+
+// sortedKeys returns the keys of a map as sorted strings.
+func sortedKeys[K ~string, V any](m map[K]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range maps.Keys(m) {
+		out = append(out, string(k))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// clip bounds what a message quotes.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

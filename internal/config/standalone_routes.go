@@ -1,0 +1,255 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// route resolves a route's references and attaches its rules to listeners.
+func (c *standalone) route(r *Resource, route *gateway.Route) {
+	var refs []failure
+	rules := make([]model.Rule, len(route.Rules))
+	for i := range route.Rules {
+		rules[i] = route.Rules[i].Rule
+		rules[i].Backends = slices.Clone(rules[i].Backends)
+		for j := range rules[i].Backends {
+			b := &rules[i].Backends[j]
+			if f, remedy := c.backend(r.Key, b); f != nil {
+				b.Invalid = f.reason + ": " + f.message
+				refs = append(refs, *f)
+				c.warn(r, route.Rules[i].BackendAt[j], f.message, remedy)
+			}
+		}
+	}
+	var parents []failure
+	attached := map[*gate]bool{}
+	for _, p := range route.Gateways {
+		if f, remedy := c.attach(r, route, p, rules, attached); f != nil {
+			parents = append(parents, *f)
+			c.warn(r, p.At, f.message, remedy)
+		}
+	}
+	if len(attached) > 0 {
+		c.use(r.Key.Kind, rules)
+	}
+	c.out.Status[r.Key] = []Condition{
+		newCondition(ConditionAccepted, ReasonAccepted, parents),
+		newCondition(ConditionResolvedRefs, ReasonResolvedRefs, refs),
+	}
+}
+
+// attach gives the rules to the listeners of a parent that take the route. It fails when none does.
+func (c *standalone) attach(r *Resource, route *gateway.Route, p gateway.GatewayParent, rules []model.Rule, attached map[*gate]bool) (*failure, string) {
+	e := c.gateways[p.Gateway]
+	switch {
+	case e == nil:
+		return &failure{ReasonNoMatchingParent, "there is no Gateway " + p.Gateway.String()}, c.nearestGateway(p.Gateway)
+	case !e.ours:
+		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the Gateway %s is of class %q, which is not served", p.Gateway, clip(e.spec.Class))},
+			"write gatewayClassName: " + classWeft
+	}
+	var last *failure
+	var remedy string
+	taken, named := false, false
+	for _, g := range e.gates {
+		if p.Section != "" && p.Section != g.spec.Name || p.Port != 0 && p.Port != g.spec.Port {
+			continue
+		}
+		named = true
+		hosts, f, why := c.admits(g, r.Key, route)
+		if f != nil {
+			last, remedy = f, why
+			continue
+		}
+		taken = true
+		if !attached[g] {
+			attached[g] = true
+			g.take(rules, hosts)
+		}
+	}
+	switch {
+	case taken:
+		return nil, ""
+	case !named:
+		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the Gateway %s has no such listener", p.Gateway)}, "it has " + listenerNames(e)
+	}
+	return last, remedy
+}
+
+// admits reports why a listener does not take a route, else the hosts it takes it for.
+func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hosts []string, f *failure, remedy string) {
+	own := key.Namespace == g.edge.resource.Key.Namespace
+	switch {
+	case !slices.Contains(g.spec.Kinds, key.Kind):
+		return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("listener %s takes no %s", g.name(), key.Kind)},
+			"it takes " + strings.Join(g.spec.Kinds, " and ")
+	case g.spec.From == v1.NamespacesFromNone || g.spec.From == v1.NamespacesFromSame && !own:
+		return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("listener %s takes no routes of namespace %s", g.name(), key.Namespace)},
+			"write allowedRoutes: {namespaces: {from: All}} in the listener"
+	}
+	if !g.spec.Kind.HTTP() {
+		if first, ok := c.full[g]; ok && first != key {
+			return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("the connections of listener %s go to %s already", g.name(), first)}, "one route is all it takes"
+		}
+		c.full[g] = key
+		return nil, nil, ""
+	}
+	hosts, ok := commonHosts(route.Hostnames, g.spec.Hostname)
+	if !ok {
+		return nil, &failure{ReasonNoMatchingListenerHostname, fmt.Sprintf("listener %s takes no host of the route", g.name())},
+			"its hostname is " + g.spec.Hostname
+	}
+	return hosts, nil, ""
+}
+
+// take adds rules for hosts.
+func (g *gate) take(rules []model.Rule, hosts []string) {
+	for _, rule := range rules {
+		rule.Hosts = hosts
+		g.rules = append(g.rules, rule)
+	}
+}
+
+// commonHosts returns the hosts that both a route and a listener take (Gateway API, HTTPRouteSpec.hostnames),
+// none for every host, and false when they have none in common.
+func commonHosts(route []string, listener string) ([]string, bool) {
+	switch {
+	case listener == "":
+		return route, true
+	case len(route) == 0:
+		return []string{listener}, true
+	}
+	var out []string
+	for _, h := range route {
+		common := ""
+		switch {
+		case covers(listener, h):
+			common = h
+		case covers(h, listener):
+			common = listener
+		default:
+			continue
+		}
+		if !slices.Contains(out, common) {
+			out = append(out, common)
+		}
+	}
+	return out, len(out) > 0
+}
+
+// covers reports whether every name that b stands for is one of a's.
+func covers(a, b string) bool {
+	if a == b {
+		return true
+	}
+	suffix, ok := strings.CutPrefix(a, "*")
+	return ok && len(b) > len(suffix) && strings.HasSuffix(b, suffix)
+}
+
+// use notes the services of rules that are attached, and the ports that are called by gRPC.
+func (c *standalone) use(kind string, rules []model.Rule) {
+	for i := range rules {
+		for _, b := range rules[i].Backends {
+			if b.Invalid != "" {
+				continue
+			}
+			c.used[b.Service] = true
+			if kind == "GRPCRoute" {
+				c.grpc[servicePort{b.Service, b.Port}] = true
+			}
+		}
+	}
+}
+
+// backend reports why a reference does not resolve.
+func (c *standalone) backend(key ResourceKey, b *model.Backend) (f *failure, remedy string) {
+	from := gateway.GrantFrom{Group: gateway.Group, Kind: key.Kind, Namespace: key.Namespace}
+	if !c.granted(from, b.Service.Namespace, gateway.GrantTo{Kind: "Service", Name: b.Service.Name}) {
+		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", b.Service)},
+			"allow it with a ReferenceGrant in namespace " + b.Service.Namespace
+	}
+	r := c.services[b.Service]
+	if r == nil {
+		return &failure{ReasonBackendNotFound, "there is no Service " + b.Service.String()}, c.nearest(b.Service)
+	}
+	s := &model.Service{}
+	for _, p := range r.body.(*gateway.Service).Ports {
+		s.Ports = append(s.Ports, p.Port)
+	}
+	if _, ok := s.Port(b.Port); ok {
+		return nil, ""
+	}
+	if len(s.Ports) > 0 {
+		remedy = portRemedy(s)
+	}
+	return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", b.Service, b.Port)}, remedy
+}
+
+// nearest names a service of the namespace that may have been meant.
+func (c *standalone) nearest(n model.ServiceName) string {
+	if len(c.problems) >= maxRemedies {
+		return ""
+	}
+	names, ok := c.names[n.Namespace]
+	if !ok {
+		for s := range c.services {
+			if s.Namespace == n.Namespace {
+				names = append(names, s.Name)
+			}
+		}
+		slices.Sort(names)
+		c.names[n.Namespace] = names
+	}
+	if len(names) == 0 {
+		return "there is no Service in namespace " + n.Namespace
+	}
+	return document.DidYouMean(n.Name, names)
+}
+
+func (c *standalone) nearestGateway(n gateway.ObjectName) string {
+	var names []string
+	for g := range c.gateways {
+		if g.Namespace == n.Namespace {
+			names = append(names, g.Name)
+		}
+	}
+	if len(names) == 0 || len(c.problems) >= maxRemedies {
+		return ""
+	}
+	slices.Sort(names)
+	return document.DidYouMean(n.Name, names)
+}
+
+// listenerNames returns the names and ports of a Gateway's listeners.
+func listenerNames(e *edge) string {
+	var out []string
+	for i := range e.spec.Listeners {
+		out = append(out, fmt.Sprintf("%s (port %d)", clip(e.spec.Listeners[i].Name), e.spec.Listeners[i].Port))
+	}
+	return some(out)
+}
+
+// some joins at most ten words.
+func some(words []string) string {
+	const most = 10
+	if n := len(words) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), n)
+	}
+	return strings.Join(words, ", ")
+}
+
+// clip bounds what a message quotes.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
