@@ -26,7 +26,7 @@ Flags:
 
 // parse reads the command line.
 func parse(args []string) (agent.Options, *slog.Logger, error) {
-	o := agent.Options{Labels: map[string]string{}, Version: version}
+	o := agent.Options{Labels: map[string]string{}, Version: version, Alone: true}
 	fs := flag.NewFlagSet("weft-proxy", flag.ContinueOnError)
 	fs.Usage = func() {
 		fmt.Fprint(fs.Output(), usage)

@@ -139,7 +139,7 @@ func (a *Agent) startEngine(life context.Context, g *errgroup.Group) error {
 	}
 	a.reports = newReporter(a)
 	o := proxy.Options{
-		Loops: a.o.Loops, Logger: a.log, Node: a.o.ID,
+		Loops: a.o.Loops, Alone: a.o.Alone, Logger: a.log, Node: a.o.ID,
 		Inbound: a.o.Inbound, Outbound: a.o.Outbound, HTTPProxy: a.o.HTTPProxy,
 		Upstreams: a.o.upstreams(a.namespace()),
 		Tap:       a.reports.tap,

@@ -41,6 +41,7 @@ type Options struct {
 
 	AccessLog string // file, "-" for standard output, "" : none
 	Loops     int
+	Alone     bool          // the process is there for this proxy: see loop.OwnProcessor
 	Drain     time.Duration // how long in-flight work may take at the end; default 10 s
 	Ready     io.WriteCloser
 	Version   string

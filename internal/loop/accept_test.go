@@ -25,7 +25,7 @@ func TestStoppedAcceptIsQuiet(t *testing.T) {
 	stop()
 	stop()
 	dial(t, ln.Addr()) // waits in the listener's queue, which another process may serve
-	if l.askNow(0); l.got != 0 {
+	if n, err := l.waitInHand(0); n != 0 || err != nil {
 		t.Fatal("the loop still gets the listener's events: it would spin")
 	}
 }

@@ -176,7 +176,7 @@ func TestOnHangupCanBeTakenBack(t *testing.T) {
 	l := manual(t)
 	c, far := pair(t, l)
 	unix.Close(far)
-	l.askNow(0)
+	_, _ = l.waitInHand(0)
 	l.dispatch(&l.events[0])
 	c.OnHangup(func() { t.Error("told") })
 	c.OnHangup(nil)

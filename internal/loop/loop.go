@@ -3,9 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,13 +12,8 @@ import (
 // Loop is one event loop. Make it with New, run it with Run.
 type Loop struct {
 	epoll   int
-	file    *os.File        // epoll, for Go's own poller to wait on
-	wait    syscall.RawConn // of file
-	ask     func(uintptr) bool
-	got     int       // events of the last epoll_wait
-	asked   error     // its error
-	armed   time.Time // deadline file has been given
-	wake    int       // eventfd: somebody posted
+	inHand  bool // see OwnProcessor
+	wake    int  // eventfd: somebody posted
 	conns   []*Conn
 	events  [256]unix.EpollEvent
 	current *Task
@@ -66,11 +59,6 @@ func New() (*Loop, error) {
 	now := time.Now()
 	l := &Loop{epoll: epoll, wake: wake, now: now}
 	l.wheel.init()
-	if err := l.usePoller(); err != nil {
-		unix.Close(wake)
-		unix.Close(epoll)
-		return nil, err
-	}
 	return l, nil
 }
 
@@ -191,5 +179,5 @@ func (l *Loop) shut() {
 	}
 	l.free = nil
 	unix.Close(l.wake)
-	_ = l.file.Close() // epoll
+	unix.Close(l.epoll)
 }

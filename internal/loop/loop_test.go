@@ -329,9 +329,8 @@ func TestStaleEvents(t *testing.T) {
 	l := manual(t)
 	c, far := pair(t, l)
 	unix.Close(far)
-	l.askNow(0)
-	if l.got != 1 {
-		t.Fatalf("%d events", l.got)
+	if n, _ := l.waitInHand(0); n != 1 {
+		t.Fatalf("%d events", n)
 	}
 	stale := l.events[0]
 	_ = c.Close()

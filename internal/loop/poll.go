@@ -1,73 +1,71 @@
 package loop
 
 import (
-	"errors"
-	"os"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// A loop that has nothing to do does not sleep in epoll_wait, where Go's scheduler takes the processor from
-// the thread and its monitor wakes every 20 us to look whether it should. It parks on Go's own poller
-// instead, which watches the epoll instance: an epoll descriptor is readable when it has events (epoll(7)).
-// docs/adr/0001 has the figures, and those of waiting with the processor in hand, which was worse.
+// A loop of a process that exists for its loops may wait with Go's processor in hand (OwnProcessor), in a raw
+// system call of which the scheduler knows nothing: under load the next event is some microseconds away, and
+// giving the processor back and taking it again costs more than the wait. When nothing has come for a while
+// the wait is one that the scheduler knows. docs/adr/0001 has the figures of this and of four other ways.
+//
+// The runtime can have the processor back at any time: the signal by which it asks interrupts the raw call.
 
-// usePoller registers the epoll instance with Go's poller.
-func (l *Loop) usePoller() error {
-	if err := unix.SetNonblock(l.epoll, true); err != nil {
-		return os.NewSyscallError("fcntl", err)
+// handWait is how long a loop waits with the processor in hand: longer than a tick of the kernel, so that it
+// arms no timer of its own; short enough for goroutines that wait for the processor.
+const handWait = 20 * time.Millisecond
+
+// OwnProcessor lets the loop keep its processor for up to 20 ms while nothing happens. It is for processes
+// that do little beside: where other goroutines need the processors, they would wait for them. Call it
+// before Run.
+func (l *Loop) OwnProcessor() { l.inHand = true }
+
+// poll waits for events, at most until the next timer, and returns their number. None is no error.
+func (l *Loop) poll() (int, error) {
+	wait := l.untilTimer()
+	if l.inHand && (wait < 0 || wait > handWait) {
+		n, err := l.waitInHand(handWait)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		wait = l.untilTimer()
 	}
-	l.file = os.NewFile(uintptr(l.epoll), "epoll")
-	wait, err := l.file.SyscallConn()
-	if err != nil {
-		return err
+	n, err := unix.EpollWait(l.epoll, l.events[:], milliseconds(wait))
+	if err == unix.EINTR {
+		return 0, nil
 	}
-	l.wait = wait
-	l.ask = l.askNow
-	return nil
+	return n, err
 }
 
-// askNow takes the events there are, and reports whether there were any.
-func (l *Loop) askNow(uintptr) bool {
-	r, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
-	l.got, l.asked = 0, nil
+// untilTimer returns the time until the next timer is due; negative when there is none.
+func (l *Loop) untilTimer() time.Duration {
+	next, ok := l.wheel.next()
+	if !ok {
+		return -1
+	}
+	return max(0, time.Until(next))
+}
+
+// milliseconds rounds up: a wait that ended just before a timer would turn the loop for nothing.
+func milliseconds(d time.Duration) int {
+	if d < 0 {
+		return -1
+	}
+	return int((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// waitInHand is epoll_wait behind the scheduler's back.
+func (l *Loop) waitInHand(most time.Duration) (int, error) {
+	r, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
+		uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(milliseconds(most)), 0, 0)
 	switch e {
 	case 0:
-		l.got = int(r)
-		return r > 0
+		return int(r), nil
 	case unix.EINTR:
-		return true
+		return 0, nil
 	}
-	l.asked = e
-	return true
-}
-
-// poll waits for events, at most until the next timer, and returns their number.
-func (l *Loop) poll() (int, error) {
-	l.arm()
-	if err := l.wait.Read(l.ask); err != nil {
-		l.armed = time.Time{}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return 0, err
-		}
-		l.askNow(0)
-		if err := l.file.SetReadDeadline(time.Time{}); err != nil {
-			return 0, err
-		}
-	}
-	return l.got, l.asked
-}
-
-// arm sees to it that the wait ends when the next timer is due. One that ends too early does no harm, so
-// the deadline is moved only when it must come sooner.
-func (l *Loop) arm() {
-	next, ok := l.wheel.next()
-	if !ok || !l.armed.IsZero() && !next.Before(l.armed) {
-		return
-	}
-	l.armed = next
-	// The descriptor is ours and pollable: this cannot fail.
-	_ = l.file.SetReadDeadline(next)
+	return 0, e
 }

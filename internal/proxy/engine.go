@@ -36,7 +36,8 @@ type Upstream struct {
 // Options say what an engine listens on and what it needs from outside. Addresses with port 0 take a free
 // one, see Addrs; zero addresses are not listened on.
 type Options struct {
-	Loops     int // event loops; default 1
+	Loops     int  // event loops; default 1
+	Alone     bool // the process is there for the engine: see loop.OwnProcessor
 	Logger    *slog.Logger
 	Node      string   // the workload's ID
 	TLS       Identity // nil: no mesh transport
@@ -111,6 +112,9 @@ func New(o Options) (*Engine, error) {
 		if err != nil {
 			e.closeListeners()
 			return nil, err
+		}
+		if o.Alone {
+			l.OwnProcessor()
 		}
 		e.workers = append(e.workers, newWorker(e, l))
 	}
