@@ -38,6 +38,7 @@ func options() cli.Options {
 		Getenv:     os.Getenv,
 		Serve:      runServe,
 		Run:        runProgram,
+		Gateway:    runGateway,
 		Demo:       runDemo,
 		DemoClient: demo.RunClient,
 		Capture:    redirect.Supported,

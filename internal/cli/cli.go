@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Options is the world a command runs in. Stdin, Stdout and Stderr are required; Serve, Run, Demo and
-// DemoClient may be nil in a build without them, and their commands then say so.
+// Options is the world a command runs in. Stdin, Stdout and Stderr are required; Serve, Run, Gateway,
+// Demo and DemoClient may be nil in a build without them, and their commands then say so.
 type Options struct {
 	Version string // of this binary, "dev" if empty
 
@@ -25,6 +25,7 @@ type Options struct {
 
 	Serve      func(context.Context, ServeOptions) error
 	Run        func(context.Context, RunOptions) (exit int, err error)
+	Gateway    func(context.Context, GatewayOptions) error
 	Demo       func(context.Context, DemoOptions) error
 	DemoClient func(ctx context.Context, in io.Reader, out io.Writer) error
 
@@ -120,7 +121,7 @@ func (a *App) Command() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	group(groupStart, a.serveCommand(), a.runCommand(), a.demoCommand())
+	group(groupStart, a.serveCommand(), a.runCommand(), a.gatewayCommand(), a.demoCommand())
 	group(groupConfigure, a.applyCommand(), a.getCommand(), a.describeCommand(), a.diffCommand(), a.deleteCommand())
 	group(groupObserve, a.checkCommand(), a.statCommand(), a.topCommand(), a.tapCommand(), a.routesCommand(), a.edgesCommand())
 	group(groupExplain, a.explainCommand(), a.proxyStatusCommand(), a.proxyConfigCommand())

@@ -3,9 +3,12 @@ package cli
 import (
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
+	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
 	"github.com/weft-mesh/weft/api/weft/admin/v1/adminv1connect"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // ServeOptions is what `weft serve` was told.
@@ -52,6 +55,27 @@ type RunOptions struct {
 	Logger *slog.Logger
 
 	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// GatewayOptions is what `weft gateway` was told.
+type GatewayOptions struct {
+	Paths func() ([]string, error)            // of the documents that there are now
+	Read  func() ([]*adminv1.Document, error) // their contents
+	Bind  []netip.Addr                        // where a Gateway without addresses binds; none is 127.0.0.1 and ::1
+
+	Loops     int
+	Admin     string // of the proxy; "" is none
+	AccessLog string // file; "-" is stdout; "" is none
+	Proxy     string // path of weft-proxy; "" is beside this program, else in PATH
+	Check     bool   // say what is wrong with the documents and end
+	LogLevel  string
+
+	Warn, Fault func(*adminv1.Problem) // told of what is doubtful, and of what is wrong
+	Serving     func(*model.Snapshot)  // told of what is served, at the start and after each change
+
+	Logger *slog.Logger
 	Stdout io.Writer
 	Stderr io.Writer
 }

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+func (a *App) gatewayCommand() *cobra.Command {
+	var o GatewayOptions
+	var in input
+	var bind []string
+	var level choice
+	cmd := &cobra.Command{
+		Use:   "gateway -f FILE",
+		Short: "Run a gateway from files, without a control plane",
+		Long: text(`
+			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute and TCPRoute, with the
+			Service, EndpointSlice, Secret and ReferenceGrant documents they refer to. A Gateway is served when its
+			gatewayClassName is weft; no GatewayClass is needed. Its listeners bind 127.0.0.1 and [::1] unless
+			spec.addresses or --bind says otherwise.
+
+			A certificate comes from a Secret of type kubernetes.io/tls, or from files that the listener's
+			tls.options weft.dev/certificate-file and weft.dev/key-file name.
+
+			The files are watched, every half a second; SIGHUP reads them at once. A change is applied without
+			losing a connection. One that is not right is reported with file, line and field, and what ran before
+			goes on. A reference that does not resolve is a warning, and its share of requests is answered 500.
+
+			On SIGINT or SIGTERM connections drain. The exit status is 64 when an address cannot be bound or
+			there is nothing to serve, 65 when the documents are not right, 69 when weft-proxy is missing.`),
+		Example: "  weft gateway -f edge.yaml\n  weft gateway -f conf/ --bind 0.0.0.0 --loops 2 --admin 127.0.0.1:9901\n  weft gateway -f edge.yaml --check",
+		Args:    cobra.NoArgs,
+		RunE: a.action(func(cmd *cobra.Command, _ []string) error {
+			if a.o.Gateway == nil {
+				return fail(ExitUnavailable, "this build cannot run a gateway")
+			}
+			if slices.Contains(in.files, "-") {
+				return fail(ExitUsage, "standard input cannot be watched: name a file or directory by -f")
+			}
+			for _, s := range bind {
+				ip, err := netip.ParseAddr(strings.Trim(s, "[]"))
+				if err != nil {
+					return fail(ExitUsage, "--bind %q is no IP address", s)
+				}
+				o.Bind = append(o.Bind, ip)
+			}
+			o.Paths = in.paths
+			o.Read = func() ([]*adminv1.Document, error) { return in.read(a.o.Stdin) }
+			o.Warn = func(p *adminv1.Problem) { a.note("warning: %s", problemLine(p)) }
+			o.Fault = func(p *adminv1.Problem) { fmt.Fprintln(a.o.Stderr, problemLine(p)) }
+			o.Serving = func(s *model.Snapshot) { a.printSockets(s) }
+			o.Logger, o.LogLevel = a.serverLogger(level.value, "text"), level.value
+			o.Stdout, o.Stderr = a.o.Stdout, a.o.Stderr
+			return a.o.Gateway(cmd.Context(), o)
+		}),
+	}
+	fl := cmd.Flags()
+	in.addFlags(cmd)
+	fl.StringArrayVar(&bind, "bind", nil, "`IP` that listeners bind where the Gateway names no address; may be repeated (default 127.0.0.1 and ::1)")
+	fl.IntVar(&o.Loops, "loops", 1, "event loops: each uses up to one core")
+	fl.StringVar(&o.Admin, "admin", "", "the proxy's endpoint for metrics and its state, IP:PORT or unix:///PATH (default none)")
+	fl.StringVar(&o.AccessLog, "access-log", "", "`FILE` for a line of JSON per request, - for standard output (default none)")
+	fl.StringVar(&o.Proxy, "proxy", "", "`PATH` of weft-proxy (default beside this program, else in PATH)")
+	fl.BoolVar(&o.Check, "check", false, "report what is wrong with the documents and end")
+	addChoice(cmd, &level, "log-level", "", "least level of the log on stderr", "info", "debug", "warn", "error")
+	return cmd
+}
+
+// printSockets tells what is served where.
+func (a *App) printSockets(s *model.Snapshot) {
+	for _, socket := range s.Sockets {
+		for _, ln := range socket.Listeners {
+			host := ln.Hostname
+			if host == "" {
+				host = "any host"
+			}
+			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.Kind, host, plural(len(ln.Rules), "rule")))
+		}
+	}
+}
