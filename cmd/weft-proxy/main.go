@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/weft-mesh/weft/internal/agent"
@@ -48,18 +47,6 @@ func run(args []string) int {
 		return exitFail
 	}
 	return 0
-}
-
-// tuneMemory trades a little memory for fewer collections: the heap is a few megabytes, so that collecting
-// at twice its size would run without end under load.
-func tuneMemory() {
-	const softLimit = 256 << 20
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softLimit)
-	}
 }
 
 // newLogger writes to standard error, as text or JSON.

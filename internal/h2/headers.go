@@ -272,40 +272,52 @@ func (k *sink) Keep(b []byte) string {
 	return k.head.memory.Keep(b)
 }
 
+// ordinary is the note on a field that may stand in any head and means nothing to HTTP/2 itself.
+const ordinary = 1
+
 // Field takes one decoded field.
-func (k *sink) Field(name, value string) {
-	c := (*Conn)(k)
-	r := &c.head
-	f := message.Field{Name: name, Value: value}
-	if r.size += len(f.Name) + len(f.Value) + 32; r.size > c.cfg.HeadBytes {
+func (k *sink) Field(name, value string, note uint8) uint8 {
+	r := &k.head
+	if r.size += len(name) + len(value) + 32; r.size > k.cfg.HeadBytes {
 		r.tooLarge = true
-		return
+		return note
 	}
 	if r.bad != "" {
-		return
+		return note
 	}
+	if note == ordinary && r.trailers == nil {
+		r.regular = true
+		r.h.Add(name, value)
+		return ordinary
+	}
+	return (*Conn)(k).decoded(message.Field{Name: name, Value: value})
+}
+
+// decoded takes a field that is looked at for the first time.
+func (c *Conn) decoded(f message.Field) (note uint8) {
+	r := &c.head
 	if f.Name == "" {
 		r.bad = "a field without a name"
-		return
+		return 0
 	}
 	if !validValue(f.Value) {
 		r.bad = "a field value with forbidden bytes"
-		return
+		return 0
 	}
 	if f.Name[0] == ':' {
 		r.pseudo(f)
-		return
+		return 0
 	}
 	r.regular = true
 	if !validName(f.Name) {
 		r.bad = "a field name that is no lower-case token"
-		return
+		return 0
 	}
 	if f.Name == "cookie" && r.trailers == nil {
 		c.crumb(f.Value)
-		return
+		return 0
 	}
-	r.field(f)
+	return r.field(f)
 }
 
 func (r *headReader) pseudo(f message.Field) {
@@ -347,17 +359,17 @@ func (r *headReader) pseudo(f message.Field) {
 	r.seen |= bit
 }
 
-func (r *headReader) field(f message.Field) {
+func (r *headReader) field(f message.Field) (note uint8) {
 	if r.trailers != nil {
 		if connectionSpecific(f.Name) {
 			r.bad = "a field that belongs to one connection"
-			return
+			return 0
 		}
 		if f.Name == "content-length" || f.Name == "host" {
-			return // too late to frame or to route by (RFC 9110, section 6.5.1)
+			return 0 // too late to frame or to route by (RFC 9110, section 6.5.1)
 		}
 		*r.trailers = append(*r.trailers, f)
-		return
+		return 0
 	}
 	switch f.Name {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
@@ -365,25 +377,27 @@ func (r *headReader) field(f message.Field) {
 	case "te":
 		if f.Value != "trailers" {
 			r.bad = "te that is not \"trailers\""
-			return
+			return 0
 		}
 		r.h.Add(f.Name, f.Value)
 	case "content-length":
 		n, ok := parseLength(f.Value)
 		if !ok || r.h.Length >= 0 {
 			r.bad = "a content-length that is no number, or twice"
-			return
+			return 0
 		}
 		r.h.Length = n
 	case "host":
 		if r.host != "" {
 			r.bad = "host twice"
-			return
+			return 0
 		}
 		r.host = f.Value
 	default:
 		r.h.Add(f.Name, f.Value)
+		return ordinary
 	}
+	return 0
 }
 
 // check tells what is wrong with a whole head, "" if nothing.

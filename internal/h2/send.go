@@ -80,11 +80,17 @@ func (c *Conn) SendTrailers(s *Stream, t []message.Field) error {
 	return nil
 }
 
-// fields encodes those of the fields that may be sent; none of them is a pseudo-header.
+// fields encodes those of the fields that may be sent; none of them is a pseudo-header. What the table has
+// was looked at when it got there.
 func (c *Conn) fields(fields []message.Field) {
-	for _, f := range fields {
-		if sendable(f) {
-			c.encode(f.Name, f.Value)
+	for i := range fields {
+		f := &fields[i]
+		if len(f.Name) > 0 && f.Name[0] == ':' {
+			continue // the table has pseudo-headers too
+		}
+		var found bool
+		if c.out, found = c.enc.Find(c.out, f.Name, f.Value); !found && sendable(*f) {
+			c.out = c.enc.Append(c.out, f.Name, f.Value, !unique(f.Name, f.Value))
 		}
 	}
 }
@@ -96,13 +102,10 @@ func sendable(f message.Field) bool {
 
 // field encodes one field whose name may be sent, or leaves it out if its value may not.
 func (c *Conn) field(name, value string) {
-	if validValue(value) {
-		c.encode(name, value)
+	var found bool
+	if c.out, found = c.enc.Find(c.out, name, value); !found && validValue(value) {
+		c.out = c.enc.Append(c.out, name, value, !unique(name, value))
 	}
-}
-
-func (c *Conn) encode(name, value string) {
-	c.out = c.enc.Append(c.out, name, value, !unique(name, value))
 }
 
 // unique tells fields whose value hardly repeats: they would only push out of the table what does. HPACK has

@@ -2,22 +2,28 @@ package loop
 
 // Buffers are kept by size class, so that a connection holds one only while it is at work.
 const (
+	TinyBuffer  = 512
 	SmallBuffer = 4 << 10
 	LargeBuffer = 64 << 10
 
-	bufferClasses = 2
-	maxKept       = 256 // of each class
+	bufferClasses = 3
 )
 
-// Get returns a buffer of SmallBuffer or LargeBuffer bytes, whichever holds n (n <= LargeBuffer).
+// bufferSizes are the classes, and maxKept how many of each are kept for reuse: at most 17.5 MiB together.
+var (
+	bufferSizes = [bufferClasses]int{TinyBuffer, SmallBuffer, LargeBuffer}
+	maxKept     = [bufferClasses]int{1024, 256, 256}
+)
+
+// Get returns a buffer of the smallest class that holds n bytes (n <= LargeBuffer).
 func (l *Loop) Get(n int) []byte {
-	class, size := 0, SmallBuffer
-	if n > SmallBuffer {
-		class, size = 1, LargeBuffer
+	class := 0
+	for n > bufferSizes[class] {
+		class++
 	}
 	kept := l.buffers[class]
 	if len(kept) == 0 {
-		return make([]byte, size)
+		return make([]byte, bufferSizes[class])
 	}
 	b := kept[len(kept)-1]
 	l.buffers[class] = kept[:len(kept)-1]
@@ -26,15 +32,9 @@ func (l *Loop) Get(n int) []byte {
 
 // Put gives a buffer back. The caller must hold no view of it. Buffers of other sizes are left to the collector.
 func (l *Loop) Put(b []byte) {
-	var class int
-	switch cap(b) {
-	case SmallBuffer:
-	case LargeBuffer:
-		class = 1
-	default:
-		return
-	}
-	if len(l.buffers[class]) < maxKept {
-		l.buffers[class] = append(l.buffers[class], b[:cap(b)])
+	for class, size := range bufferSizes {
+		if cap(b) == size && len(l.buffers[class]) < maxKept[class] {
+			l.buffers[class] = append(l.buffers[class], b[:size])
+		}
 	}
 }

@@ -307,20 +307,22 @@ func TestFlushComesAfterTheTasksOfATurn(t *testing.T) {
 
 func TestBuffers(t *testing.T) {
 	l := manual(t)
-	small, large := l.Get(1), l.Get(SmallBuffer+1)
-	if len(small) != SmallBuffer || len(large) != LargeBuffer {
-		t.Fatal(len(small), len(large))
-	}
-	l.Put(small[:10])
-	l.Put(make([]byte, 100)) // not ours: left alone
-	if again := l.Get(1); &again[0] != &small[0] || len(again) != SmallBuffer {
-		t.Fatal("the buffer was not reused whole")
-	}
-	for range 2 * maxKept {
-		l.Put(make([]byte, LargeBuffer))
-	}
-	if len(l.buffers[1]) != maxKept {
-		t.Fatalf("%d buffers kept", len(l.buffers[1]))
+	for class, size := range bufferSizes {
+		buf := l.Get(size)
+		if len(buf) != size {
+			t.Fatalf("%d bytes, want %d", len(buf), size)
+		}
+		l.Put(buf[:10])
+		l.Put(make([]byte, size+1)) // not ours: left alone
+		if again := l.Get(size - 1); &again[0] != &buf[0] || len(again) != size {
+			t.Fatal("the buffer was not reused whole")
+		}
+		for range 2 * maxKept[class] {
+			l.Put(make([]byte, size))
+		}
+		if n := len(l.buffers[class]); n != maxKept[class] {
+			t.Fatalf("%d buffers of %d bytes are kept", n, size)
+		}
 	}
 }
 

@@ -71,13 +71,23 @@ func (st *h2stream) receive(p []byte, end bool) {
 		return
 	}
 	if len(p) > 0 {
-		if st.in == nil {
-			st.in = st.c.w.loop.Get(len(p))[:0]
-		}
-		st.in = append(st.in, p...)
+		st.keep(p)
 	}
 	st.ended = st.ended || end
 	st.c.w.loop.Wake(st.reader)
+}
+
+// keep appends to what has come in, in a buffer of the loop as long as one is large enough.
+func (st *h2stream) keep(p []byte) {
+	l := st.c.w.loop
+	if n := len(st.in) + len(p); n > cap(st.in) && n <= loop.LargeBuffer {
+		larger := append(l.Get(n)[:0], st.in...)
+		if st.in != nil {
+			l.Put(st.in)
+		}
+		st.in = larger
+	}
+	st.in = append(st.in, p...)
 }
 
 func (st *h2stream) reset(code h2.ErrCode) {

@@ -18,8 +18,10 @@ var (
 type Sink interface {
 	// Keep copies b to where it lives as long as the message whose block this is.
 	Keep(b []byte) string
-	// Field takes a field. Its strings are either Keep's or do not change at all.
-	Field(name, value string)
+	// Field takes a field. Its strings are either Keep's or do not change at all. note is what the last call for
+	// this entry of the table returned, 0 at first and for what is in no table: so a sink looks at what repeats
+	// only once.
+	Field(name, value string, note uint8) uint8
 }
 
 // Decoder reads the header blocks of one direction of a connection.
@@ -73,11 +75,18 @@ func (d *Decoder) field(r *reader, first byte, to Sink) error {
 		if err != nil {
 			return err
 		}
-		f, err := d.at(index)
-		if err != nil {
+		if index <= staticLen {
+			f, err := d.at(index)
+			if err == nil {
+				to.Field(f.name, f.value, 0)
+			}
 			return err
 		}
-		to.Field(f.name, f.value)
+		e := d.table.find(index - staticLen)
+		if e == nil {
+			return ErrIndex
+		}
+		e.note = to.Field(e.name, e.value, e.note)
 		return nil
 	case first&0xc0 == 0x40: // literal, to be kept
 		name, own, err := d.name(r, 6, to)
@@ -93,7 +102,7 @@ func (d *Decoder) field(r *reader, first byte, to Sink) error {
 		}
 		value := string(b)
 		d.table.add(name, value)
-		to.Field(name, value)
+		to.Field(name, value, 0)
 		return nil
 	}
 	// Literals without indexing, and those that must never be.
@@ -105,7 +114,7 @@ func (d *Decoder) field(r *reader, first byte, to Sink) error {
 	if err != nil {
 		return err
 	}
-	to.Field(name, to.Keep(b))
+	to.Field(name, to.Keep(b), 0)
 	return nil
 }
 
@@ -117,8 +126,8 @@ func (d *Decoder) at(index uint64) (*field, error) {
 	if index <= staticLen {
 		return &staticTable[index], nil
 	}
-	if f := d.table.find(index - staticLen); f != nil {
-		return f, nil
+	if e := d.table.find(index - staticLen); e != nil {
+		return &e.field, nil
 	}
 	return nil, ErrIndex
 }

@@ -45,27 +45,31 @@ func (e *Encoder) Begin(dst []byte) []byte {
 	return appendInt(dst, 0x20, 5, uint64(e.table.max))
 }
 
-// Append writes a field. A field that is not to be kept is one that hardly repeats, or a secret: it is
-// written as a literal that no hop may put into a table (section 7.1.3). The strings may be borrowed: what
-// the table keeps is copied.
-func (e *Encoder) Append(dst []byte, name, value string, keep bool) []byte {
-	if !keep {
-		return appendLiteral(dst, 0x10, 4, staticName(name), name, value)
-	}
+// Find writes a field that a table has and reports whether one does. It is all there is to do for what repeats.
+func (e *Encoder) Find(dst []byte, name, value string) ([]byte, bool) {
 	if i := staticField(name, value); i != 0 {
-		return append(dst, 0x80|byte(i))
+		return append(dst, 0x80|byte(i)), true
 	}
-	set := &e.slots[hash(name, value)%slots]
-	for _, number := range set {
+	for _, number := range e.slots[hash(name, value)%slots] {
 		if number <= e.table.gone {
 			continue
 		}
 		if f := e.table.at(number); f.name == name && f.value == value {
-			return appendInt(dst, 0x80, 7, staticLen+uint64(e.table.last-number)+1)
+			return appendInt(dst, 0x80, 7, staticLen+uint64(e.table.last-number)+1), true
 		}
 	}
+	return dst, false
+}
+
+// Append writes a field that Find does not. One that is not to be kept hardly repeats, or is a secret: it is
+// written as a literal that no hop may put into a table (section 7.1.3). The strings may be borrowed: what the
+// table keeps is copied.
+func (e *Encoder) Append(dst []byte, name, value string, keep bool) []byte {
 	index := staticName(name)
-	if uint32(len(name)+len(value))+overhead > e.table.max {
+	switch {
+	case !keep:
+		return appendLiteral(dst, 0x10, 4, index, name, value)
+	case uint32(len(name)+len(value))+overhead > e.table.max:
 		return appendLiteral(dst, 0, 4, index, name, value)
 	}
 	dst = appendLiteral(dst, 0x40, 6, index, name, value)
@@ -74,7 +78,9 @@ func (e *Encoder) Append(dst []byte, name, value string, keep bool) []byte {
 	} else {
 		name = strings.Clone(name)
 	}
-	e.table.add(name, strings.Clone(value))
+	value = strings.Clone(value)
+	e.table.add(name, value)
+	set := &e.slots[hash(name, value)%slots]
 	set[1], set[0] = set[0], e.table.last
 	return dst
 }

@@ -16,13 +16,16 @@ type fields []field
 
 func (s *fields) Keep(b []byte) string { return string(b) }
 
-func (s *fields) Field(name, value string) { *s = append(*s, field{name, value}) }
+func (s *fields) Field(name, value string, note uint8) uint8 {
+	*s = append(*s, field{name, value})
+	return note + 1
+}
 
 // nothing is a sink that keeps nothing.
 type nothing struct{ buf [64]byte }
 
-func (s *nothing) Keep(b []byte) string { copy(s.buf[:], b); return "" }
-func (s *nothing) Field(string, string) {}
+func (s *nothing) Keep(b []byte) string              { copy(s.buf[:], b); return "" }
+func (s *nothing) Field(string, string, uint8) uint8 { return 0 }
 
 func names() *rapid.Generator[string] {
 	return rapid.OneOf(
@@ -62,7 +65,14 @@ func TestEncoderAgainstXNet(t *testing.T) {
 				want = append(want, f)
 				// Borrowed strings: their bytes change as soon as Append has returned.
 				name, value := []byte(f.name), []byte(f.value)
-				block = e.Append(block, string(name), string(value), rapid.Bool().Draw(t, "keep"))
+				keep := rapid.Bool().Draw(t, "keep")
+				found := false
+				if keep {
+					block, found = e.Find(block, string(name), string(value))
+				}
+				if !found {
+					block = e.Append(block, string(name), string(value), keep)
+				}
 			}
 			got = nil
 			if _, err := d.Write(block); err != nil {
@@ -141,6 +151,25 @@ func TestHuffmanAgainstXNet(t *testing.T) {
 	}
 }
 
+// TestNotes has a sink see again what it noted on an entry of the table, and nothing on what is in none.
+func TestNotes(t *testing.T) {
+	d := NewDecoder()
+	var notes []uint8
+	sink := noter(func(note uint8) uint8 { notes = append(notes, note); return note + 7 })
+	block := []byte{0x40, 1, 'a', 1, 'b', 0xbe, 0xbe, 0x82, 0x00, 1, 'c', 1, 'd'}
+	if err := d.Decode(block, sink); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(notes) != "[0 0 7 0 0]" {
+		t.Errorf("notes %v", notes)
+	}
+}
+
+type noter func(uint8) uint8
+
+func (noter) Keep(b []byte) string                  { return string(b) }
+func (f noter) Field(_, _ string, note uint8) uint8 { return f(note) }
+
 // TestBadBlocks are those that RFC 7541 has a decoder refuse.
 func TestBadBlocks(t *testing.T) {
 	for _, c := range []struct {
@@ -216,7 +245,10 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		block = e.Begin(block[:0])
 		for _, f := range in {
-			block = e.Append(block, f.name, f.value, true)
+			var found bool
+			if block, found = e.Find(block, f.name, f.value); !found {
+				block = e.Append(block, f.name, f.value, true)
+			}
 		}
 		block = e.Append(block, "x-request-id", id, false)
 	}
@@ -228,7 +260,10 @@ func BenchmarkDecode(b *testing.B) {
 	encode := func() []byte {
 		block := e.Begin(nil)
 		for _, f := range requestFields() {
-			block = e.Append(block, f.name, f.value, true)
+			var found bool
+			if block, found = e.Find(block, f.name, f.value); !found {
+				block = e.Append(block, f.name, f.value, true)
+			}
 		}
 		return e.Append(block, "x-request-id", strings.Repeat("0123456789abcdef", 2), false)
 	}

@@ -12,17 +12,23 @@ const maxEntries = MaxTable / overhead
 // table is a dynamic table (section 2.3.2): a ring of entries, numbered from 1 in the order they came. The
 // live ones are those above gone.
 type table struct {
-	entries *[maxEntries]field // made with the first one
+	entries *[maxEntries]entry // made with the first one
 	last    uint32             // number of the newest entry
 	gone    uint32             // number of the newest that was evicted
 	size    uint32
 	max     uint32
 }
 
-func (t *table) at(number uint32) *field { return &t.entries[number%maxEntries] }
+// entry is a field of the table with the sink's note on it.
+type entry struct {
+	field
+	note uint8
+}
+
+func (t *table) at(number uint32) *entry { return &t.entries[number%maxEntries] }
 
 // find returns the entry of an index, counted from the newest, which is 1; nil if there is none.
-func (t *table) find(index uint64) *field {
+func (t *table) find(index uint64) *entry {
 	if index == 0 || index > uint64(t.last-t.gone) {
 		return nil
 	}
@@ -39,10 +45,10 @@ func (t *table) add(name, value string) {
 	}
 	t.shrink(t.max - size)
 	if t.entries == nil {
-		t.entries = new([maxEntries]field)
+		t.entries = new([maxEntries]entry)
 	}
 	t.last++
-	*t.at(t.last) = field{name, value}
+	*t.at(t.last) = entry{field: field{name, value}}
 	t.size += size
 }
 
@@ -52,7 +58,7 @@ func (t *table) shrink(size uint32) {
 		t.gone++
 		e := t.at(t.gone)
 		t.size -= uint32(len(e.name)+len(e.value)) + overhead
-		*e = field{}
+		*e = entry{}
 	}
 }
 
