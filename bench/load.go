@@ -16,6 +16,7 @@ var (
 	wrkDone = regexp.MustCompile(`(?m)^\s*(\d+) requests in `)
 	wrkBad  = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)`)
 	h2Done  = regexp.MustCompile(`requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored`)
+	h2Bytes = regexp.MustCompile(`traffic: .* \((\d+)\) data`)
 	h2Codes = regexp.MustCompile(`status codes: (\d+) 2xx`)
 )
 
@@ -73,8 +74,25 @@ func h2load(conns, streams int, path string, grpc bool) load {
 		if done == nil || codes == nil || done[2] != "0" || done[3] != "0" || codes[1] == "0" {
 			return 0, fmt.Errorf("h2load: %s", out)
 		}
-		return strconv.ParseFloat(done[1], 64)
+		n, err := strconv.ParseFloat(done[1], 64)
+		if err != nil || !grpc {
+			return n, err
+		}
+		// A gRPC error is a 200 without messages: the answers must have brought what the server sent.
+		data, err := number(h2Bytes, out)
+		if want := n * float64(grpcMessages(path)) * (5 + 0x40); err == nil && data < want {
+			err = fmt.Errorf("%.0f gRPC answers brought %.0f bytes, want %.0f: some failed", n, data, want)
+		}
+		return n, err
 	}
+}
+
+// grpcMessages is how many messages the server's method answers with.
+func grpcMessages(path string) int {
+	if path == "/bench.Echo/Stream" {
+		return 100
+	}
+	return 1
 }
 
 // ofSelf runs a child of this program that prints one number.

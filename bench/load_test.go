@@ -143,3 +143,49 @@ func TestWhatH2loadSays(t *testing.T) {
 		t.Errorf("read %q and %q", done, codes)
 	}
 }
+
+// TestGRPC loads the server itself; a proxy's gRPC error, a 200 without messages, must not count as an answer.
+func TestGRPC(t *testing.T) {
+	if _, err := look("h2load"); err != nil {
+		t.Skip(err)
+	}
+	l := testLab(t, 1)
+	addr, err := l.grpcBackend()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &subject{name: "direct", addr: addr}
+	for _, path := range []string{"/bench.Echo/Unary", "/bench.Echo/Stream"} {
+		if n, err := h2load(2, 2, path, true)(t.Context(), l, s); err != nil || n < 1 {
+			t.Errorf("%s: %v answers, %v", path, n, err)
+		}
+	}
+	if n, err := h2load(2, 2, "/plain", true)(t.Context(), l, s); err == nil {
+		t.Errorf("%v answers without a message counted", n)
+	}
+}
+
+// TestOpenLoopEndsWhenAllFail: what is due then has no taker.
+func TestOpenLoopEndsWhenAllFail(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	start := time.Now()
+	if us, err := ofSelf(t.Context(), "open-loop", ln.Addr().String(), "2000", "0.5", "20"); err == nil {
+		t.Errorf("a server that answers nothing gave %v us and no error", us)
+	}
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("took %v to notice", d)
+	}
+}

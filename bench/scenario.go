@@ -76,7 +76,11 @@ func hops(backend func(*lab) (string, error), h hop, names ...string) func(conte
 		var out []*subject
 		var absent []missing
 		for _, m := range makers() {
-			if l.o.only != nil && !l.o.only[m.name] || len(names) > 0 && !contains(names, m.name) {
+			if l.o.only != nil && !l.o.only[m.name] {
+				continue
+			}
+			if len(names) > 0 && !contains(names, m.name) {
+				absent = append(absent, missing{m.name, errCannot})
 				continue
 			}
 			s, err := m.hop(l, h)
