@@ -163,7 +163,7 @@ func (x *exchange) attempt(fresh bool) *Failure {
 	}
 	x.up = up
 	x.ep.inflight++
-	if f := x.send(); f != nil {
+	if f := x.send(); f != nil && (x.gone || f.Stage == "read" || !up.Answered()) {
 		return x.stale(f, reused)
 	}
 	h, err := up.Head()

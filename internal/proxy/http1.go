@@ -155,6 +155,8 @@ func (c *h1conn) Head() (*message.Head, error) {
 	}
 }
 
+func (c *h1conn) Answered() bool { return c.r < c.w || c.pending() }
+
 func (c *h1conn) parse(b []byte) (n int, err error) {
 	c.head.Reset()
 	if c.client {

@@ -133,6 +133,8 @@ func (st *h2stream) Head() (*message.Head, error) {
 	return &st.s.Head, nil
 }
 
+func (st *h2stream) Answered() bool { return st.gotHead }
+
 // wait parks the current task as reader or writer.
 func (st *h2stream) wait(who **loop.Task) {
 	*who = st.c.w.loop.Current()
@@ -143,11 +145,11 @@ func (st *h2stream) wait(who **loop.Task) {
 func (st *h2stream) Data() ([]byte, error) {
 	st.giveBack()
 	for len(st.in) == 0 {
+		if st.ended {
+			return nil, io.EOF // whole, even if a reset came behind it (RFC 9113, section 8.1)
+		}
 		if st.err != nil {
 			return nil, st.err
-		}
-		if st.ended {
-			return nil, io.EOF
 		}
 		if st.c.dead != nil {
 			return nil, st.c.dead

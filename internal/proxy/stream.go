@@ -36,6 +36,9 @@ type sender interface {
 type stream interface {
 	receiver
 	sender
+	// Answered reports that an answer may be here, so that Head is worth a call though sending failed: a server
+	// may answer and give the rest of the request up (RFC 9113, section 8.1; RFC 9112, section 9.6).
+	Answered() bool
 	// Abort ends the stream at once, both ways, and tells the peer that something is missing.
 	Abort(reason abortReason)
 	// Finish ends a use of the stream: what can be reused is, everything borrowed from it ends.

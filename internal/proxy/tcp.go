@@ -61,6 +61,8 @@ func (w *worker) serveTCP(raw *loop.Conn, t *secured, o *origin, buf []byte, n i
 
 func (s *rawStream) HTTP2() bool { return false }
 
+func (s *rawStream) Answered() bool { return false }
+
 func (s *rawStream) Head() (*message.Head, error) { return &s.head, nil }
 
 // Data waits without a buffer: a connection may be silent for long.
