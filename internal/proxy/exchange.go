@@ -66,6 +66,8 @@ type exchange struct {
 	sentAll  bool   // all content is in replay
 	canRetry bool
 
+	websocketKey string // of the challenge we made; see challenge
+
 	answered bool // a final head went to the client
 	gone     bool // the client gave up
 	switched bool // a tunnel from here on

@@ -61,6 +61,10 @@ func (x *exchange) respond() *Failure {
 
 // tunnel joins both sides after a protocol switch, until each has ended.
 func (x *exchange) tunnel(h *message.Head) *Failure {
+	if err := x.accepted(h); err != nil {
+		x.switched = false
+		return &Failure{"receive", 502, flagBadAnswer, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
+	}
 	x.agree(h)
 	x.answered = true
 	if err := x.down.SendHead(h, false); err != nil {

@@ -195,6 +195,7 @@ func (x *exchange) prepare() {
 			if !x.up.HTTP2() {
 				h.Method = "GET"
 			}
+			x.challenge()
 		}
 		if h.Scheme == "" {
 			h.Scheme = "http"
