@@ -1,6 +1,10 @@
 package h1
 
-import "github.com/weft-mesh/weft/internal/message"
+import (
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/message"
+)
 
 // connectionOptions reads what the Connection fields say (RFC 9110, section 7.6.1).
 func (p *parser) connectionOptions() error {
@@ -96,6 +100,12 @@ func (p *parser) contentLength() (int64, error) {
 	return n, nil
 }
 
+// finalChunked reports whether the last of the codings is chunked.
+func finalChunked(codings string) bool {
+	last := codings[strings.LastIndexByte(codings, ',')+1:]
+	return foldEqual(strings.Trim(last, " \t"), "chunked")
+}
+
 // chunked reads Transfer-Encoding: exactly one "chunked" or nothing (RFC 9112, section 6.1). Other codings
 // are refused: nobody uses them, and a hop that decodes differently can be made to see another message.
 func (p *parser) chunked() (bool, error) {
@@ -108,6 +118,9 @@ func (p *parser) chunked() (bool, error) {
 		return false, p.fail(400, "Transfer-Encoding in HTTP/1.0")
 	case p.lengths > 0:
 		return false, p.fail(400, "both Transfer-Encoding and Content-Length")
+	case !finalChunked(p.encoding):
+		// A request that does not end by its chunks has no end (section 6.3).
+		return false, p.fail(400, "Transfer-Encoding that does not end with chunked: "+quote(p.encoding))
 	case !foldEqual(p.encoding, "chunked"):
 		return false, p.fail(501, "Transfer-Encoding other than chunked: "+quote(p.encoding))
 	}

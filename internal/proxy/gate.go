@@ -177,7 +177,7 @@ func (s *h1server) serveEither() {
 	case err != nil:
 		w.loop.Put(buf)
 		s.close()
-	case recognise(buf[:n]) == opaque && !knownMethod(buf[:n]):
+	case !maybeHTTP(buf[:n]):
 		w.refused(s.o.remote, flagBadRequest, errNotHTTP) // who sent this understands no answer of ours
 		w.loop.Put(buf)
 		s.close()
@@ -192,6 +192,13 @@ func (s *h1server) serveEither() {
 }
 
 var errNotHTTP = errors.New("the first bytes are not HTTP")
+
+// maybeHTTP reports whether b may be the beginning of a request, however wrong. An empty line before it is
+// ignored (RFC 9112, section 2.2).
+func maybeHTTP(b []byte) bool {
+	b = bytes.TrimPrefix(b, []byte("\r\n"))
+	return recognise(b) != opaque || knownMethod(b)
+}
 
 // knownMethod reports whether b begins with a method of RFC 9110 or RFC 5789: then an answer may be understood,
 // however wrong the rest is.

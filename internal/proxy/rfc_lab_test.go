@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait of the tests on sockets.
-const patience = 10 * time.Second
+const patience = 4 * time.Second
 
 // witness is a program that remembers each request as net/http's own parser understood it.
 type witness struct {
@@ -51,7 +51,7 @@ func (w *witness) take() []string {
 func shapes(t *testing.T, program http.Handler, protocol model.Protocol, f func(t *testing.T, at netip.AddrPort)) {
 	t.Helper()
 	for _, shape := range []string{"gateway", "hop", "pair"} {
-		t.Run(shape+"-"+protocol.String(), func(t *testing.T) {
+		t.Run(shape+"-"+string(protocol), func(t *testing.T) {
 			l, backend := newLab(t), server(t, program)
 			f(t, l.shape(shape, backend, protocol))
 		})
@@ -78,14 +78,14 @@ func (l *lab) shape(shape string, backend netip.AddrPort, protocol model.Protoco
 	return at
 }
 
-// wire is a raw connection of a client.
-type wire struct {
+// rawConn is a raw connection of a client.
+type rawConn struct {
 	t testing.TB
 	*net.TCPConn
 	r *bufio.Reader
 }
 
-func dialWire(t testing.TB, at netip.AddrPort) *wire {
+func dialRaw(t testing.TB, at netip.AddrPort) *rawConn {
 	t.Helper()
 	c, err := net.Dial("tcp", at.String())
 	if err != nil {
@@ -93,10 +93,10 @@ func dialWire(t testing.TB, at netip.AddrPort) *wire {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
-	return &wire{t: t, TCPConn: c.(*net.TCPConn), r: bufio.NewReader(c)}
+	return &rawConn{t: t, TCPConn: c.(*net.TCPConn), r: bufio.NewReader(c)}
 }
 
-func (w *wire) send(s string) {
+func (w *rawConn) send(s string) {
 	w.t.Helper()
 	if _, err := io.WriteString(w.TCPConn, s); err != nil {
 		w.t.Fatal(err)
@@ -104,7 +104,7 @@ func (w *wire) send(s string) {
 }
 
 // answer reads one response to a request of the method; the connection must give one.
-func (w *wire) answer(method string) (*http.Response, string) {
+func (w *rawConn) answer(method string) (*http.Response, string) {
 	w.t.Helper()
 	resp, err := http.ReadResponse(w.r, &http.Request{Method: method})
 	if err != nil {

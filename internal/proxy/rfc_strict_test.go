@@ -79,7 +79,7 @@ func TestStrictHTTP1(t *testing.T) {
 // refused sends bytes and wants one answer, and then the end: a close, or a reset after the answer.
 func refused(t *testing.T, at netip.AddrPort, name, send string, status int) {
 	t.Helper()
-	c := dialWire(t, at)
+	c := dialRaw(t, at)
 	defer c.Close()
 	_, _ = io.WriteString(c, send) // may be cut off in the middle
 	all, err := io.ReadAll(c.r)
@@ -119,7 +119,7 @@ func TestStrictChunks(t *testing.T) {
 	} {
 		w := &witness{}
 		shapes(t, w, model.HTTP, func(t *testing.T, at netip.AddrPort) {
-			c := dialWire(t, at)
+			c := dialRaw(t, at)
 			c.send("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 			_, _ = io.WriteString(c, body+"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
 			all, err := io.ReadAll(c.r)
@@ -152,7 +152,7 @@ func TestGoodHTTP1(t *testing.T) {
 				{"DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", `DELETE / a "hi" <nil>`},
 				{"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", ""}, // net/http answers it itself
 			} {
-				conn := dialWire(t, at)
+				conn := dialRaw(t, at)
 				conn.send(c.send)
 				if resp, body := conn.answer("GET"); resp.StatusCode != 200 {
 					t.Errorf("%q: %s %s", c.send, resp.Status, body)
@@ -178,7 +178,7 @@ func TestPipelining(t *testing.T) {
 					fmt.Fprintf(&b, "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", i)
 				}
 			}
-			c := dialWire(t, at)
+			c := dialRaw(t, at)
 			c.send(b.String())
 			_ = c.CloseWrite()
 			for i := range 100 {
@@ -200,7 +200,7 @@ func TestHalfClose(t *testing.T) {
 	program := rawProgramSlow(t, at, release)
 	for _, shape := range []string{"gateway", "hop", "pair"} {
 		l := newLab(t)
-		c := dialWire(t, l.shape(shape, program, model.HTTP))
+		c := dialRaw(t, l.shape(shape, program, model.HTTP))
 		c.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
 		_ = c.CloseWrite()
 		select {
