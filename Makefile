@@ -49,6 +49,11 @@ if [ ! -d $(1) ]; then echo "$(1): there are no such tests in this version" >&2;
 cd $(1); WEFT_BIN=$(CURDIR)/bin $(TOOL) gotestsum --format testname -- -count=1 -timeout 15m ./...
 endef
 
+.PHONY: portable
+portable: ## test the engine on the scheduler without epoll, and build the proxy for another system
+	$(TOOL) gotestsum --format pkgname -- -tags weft_goroutines -timeout 10m ./internal/loop ./internal/proxy
+	GOOS=darwin CGO_ENABLED=0 go build -o /dev/null ./cmd/weft-proxy
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s) each
 	@tools/fuzz $(FUZZTIME)

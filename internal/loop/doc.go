@@ -12,6 +12,15 @@
 // A turn: wait for events; run what they concern; run tasks woken meanwhile; flush what was written
 // (OnFlush); repeat. Writes that can wait for the end of a turn therefore leave as one system call.
 //
+// Two schedulers stand behind the same API; the build chooses (docs/adr/0009). The one above is for Linux. On
+// other systems, and with the tag weft_goroutines, the files named portable* take the place of epoll: a
+// goroutine for each connection reads ahead, goroutines write what does not go out at once, dial and accept,
+// and what came of it arrives in the loop's mailbox. Tasks, timers, buffers and turns are the same, so that
+// still only one task or callback of a loop runs at a time. That scheduler also runs on a network that is
+// not the system's (NewOn, ListenOn), and so in the virtual time of testing/synctest.
+//
 // Limits: deadlines are coarse (Tick); parked tasks cost their stack, 8 KiB at least; finished tasks are
-// kept for reuse, at most maxFree of them. Linux only.
+// kept for reuse, at most maxFree of them. The portable scheduler costs a goroutine and a buffer of 4 KiB
+// (64 KiB after a read that filled it) for each connection, also an idle one, and learns that a connection
+// broke only when what was read before has been taken.
 package loop

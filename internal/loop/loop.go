@@ -1,3 +1,5 @@
+//go:build linux && !weft_goroutines
+
 package loop
 
 import (
@@ -12,8 +14,9 @@ import (
 // Loop is one event loop. Make it with New, run it with Run.
 type Loop struct {
 	epoll   int
-	inHand  bool // see OwnProcessor
-	wake    int  // eventfd: somebody posted
+	inHand  bool      // see OwnProcessor
+	shared  time.Time // when the processor was last offered to others
+	wake    int       // eventfd: somebody posted
 	conns   []*Conn
 	events  [256]unix.EpollEvent
 	current *Task

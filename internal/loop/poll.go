@@ -1,6 +1,9 @@
+//go:build linux && !weft_goroutines
+
 package loop
 
 import (
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -14,17 +17,26 @@ import (
 //
 // The runtime can have the processor back at any time: the signal by which it asks interrupts the raw call.
 
-// handWait is how long a loop waits with the processor in hand: longer than a tick of the kernel, so that it
-// arms no timer of its own; short enough for goroutines that wait for the processor.
-const handWait = 20 * time.Millisecond
+const (
+	// handWait is how long a loop waits with the processor in hand: longer than a tick of the kernel, so that it
+	// arms no timer of its own; shorter than the 10 ms after which the runtime wants the processor back.
+	handWait = 8 * time.Millisecond
+	// share is how long a loop under load keeps the processor before it asks whether others want it. Were it
+	// longer, the runtime would ask by a signal, which costs more and falls into the middle of a turn.
+	share = 5 * time.Millisecond
+)
 
-// OwnProcessor lets the loop keep its processor for up to 20 ms while nothing happens. It is for processes
+// OwnProcessor lets the loop keep its processor for up to 8 ms while nothing happens. It is for processes
 // that do little beside: where other goroutines need the processors, they would wait for them. Call it
 // before Run.
 func (l *Loop) OwnProcessor() { l.inHand = true }
 
 // poll waits for events, at most until the next timer, and returns their number. None is no error.
 func (l *Loop) poll() (int, error) {
+	if l.inHand && l.now.Sub(l.shared) > share {
+		l.shared = l.now
+		runtime.Gosched()
+	}
 	wait := l.untilTimer()
 	if l.inHand && (wait < 0 || wait > handWait) {
 		n, err := l.waitInHand(handWait)
