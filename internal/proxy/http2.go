@@ -180,7 +180,11 @@ func (c *h2conn) OnHead(s *h2.Stream, end bool) {
 		c.w.loop.Go(st.serve)
 		return
 	}
-	st.gotHead = true
+	if s.Head.Status >= 100 && s.Head.Status < 200 {
+		st.inform(&s.Head)
+	} else {
+		st.gotHead = true
+	}
 	st.ended = st.ended || end
 	c.w.loop.Wake(st.reader)
 }

@@ -23,9 +23,10 @@ type h2stream struct {
 	c *h2conn
 	s *h2.Stream
 
-	in, lent []byte // received; given out by the last Data
-	gotHead  bool
-	ended    bool // all of the message is here
+	in, lent []byte          // received; given out by the last Data
+	early    []*message.Head // informational responses that nobody has taken yet
+	gotHead  bool            // the request, or the final response, is here
+	ended    bool            // all of the message is here
 	err      error
 
 	reader, writer *loop.Task
@@ -122,15 +123,31 @@ func (st *h2stream) broken() error {
 }
 
 func (st *h2stream) Head() (*message.Head, error) {
-	for !st.gotHead {
+	for !st.gotHead && len(st.early) == 0 {
 		if err := st.broken(); err != nil {
 			return nil, err
 		}
 		st.wait(&st.reader)
 	}
-	// Another may follow if this one is informational.
-	st.gotHead = st.s.Head.Status >= 200 || st.s.Head.Method != ""
+	if len(st.early) > 0 {
+		h := st.early[0]
+		st.early = st.early[1:]
+		return h, nil
+	}
 	return &st.s.Head, nil
+}
+
+// maxEarly bounds the informational responses that are kept; those beyond tell nothing that is needed.
+const maxEarly = 4
+
+// inform keeps an informational response: the head that follows takes its place in the codec, maybe before
+// the stream's task has run.
+func (st *h2stream) inform(h *message.Head) {
+	if len(st.early) < maxEarly {
+		kept := new(message.Head)
+		kept.CopyFrom(h)
+		st.early = append(st.early, kept)
+	}
 }
 
 func (st *h2stream) Answered() bool { return st.gotHead }
