@@ -124,6 +124,7 @@ func (c *h1conn) pending() bool {
 
 // Head reads the head of the next message: a request, or a response to what SendHead sent.
 func (c *h1conn) Head() (*message.Head, error) {
+	var late time.Time // when a head that has begun must be whole
 	for {
 		if c.r < c.w {
 			n, err := c.parse(c.buf[c.r:c.w])
@@ -140,7 +141,10 @@ func (c *h1conn) Head() (*message.Head, error) {
 		partial := c.r < c.w
 		if partial && !c.client {
 			// Slow heads hold a task and a buffer: bounded in time from their first byte.
-			_ = c.raw.SetReadDeadline(c.loop.Now().Add(headTimeout))
+			if late.IsZero() {
+				late = c.loop.Now().Add(headTimeout)
+			}
+			_ = c.raw.SetReadDeadline(late)
 		}
 		err := c.fill()
 		if partial && !c.client {

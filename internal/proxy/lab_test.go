@@ -89,7 +89,7 @@ func (l *lab) hop(backend netip.AddrPort, protocol model.Protocol) (at netip.Add
 	e = l.run(Options{Node: "hop", Upstreams: []Upstream{{Service: name("web"), Port: 80, Listen: loopback}}})
 	l.apply(e, &model.Snapshot{Services: []model.Service{{
 		Name: name("web"), Ports: []model.Port{{Number: 80, Protocol: protocol}},
-		Endpoints: []model.Endpoint{{ID: "web-1", Address: backend, Plain: true}},
+		Endpoints: []model.Endpoint{{ID: "web-1", Address: backend, Plain: true, Protocol: protocol}},
 	}}})
 	return e.Addrs().Upstreams[0], e
 }
