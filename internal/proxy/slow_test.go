@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,16 +24,26 @@ func TestSlowHead(t *testing.T) {
 	}
 	defer conn.Close()
 	began := time.Now()
-	go func() {
+	cut := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
 		for _, c := range []byte("GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 60)) {
 			if _, err := conn.Write([]byte{c}); err != nil {
 				return
 			}
-			time.Sleep(time.Second)
+			select {
+			case <-cut:
+				return
+			case <-tick.C:
+			}
 		}
-	}()
+	})
 	_ = conn.SetReadDeadline(began.Add(headTimeout + 10*time.Second))
 	answer, err := io.ReadAll(conn)
+	close(cut)
+	wg.Wait()
 	if took := time.Since(began); !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || took < headTimeout || took > headTimeout+5*time.Second {
 		t.Errorf("after %v: %q, %v", took, answer, err)
 	}
