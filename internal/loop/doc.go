@@ -21,6 +21,6 @@
 //
 // Limits: deadlines are coarse (Tick); parked tasks cost their stack, 8 KiB at least; finished tasks are
 // kept for reuse, at most maxFree of them. The portable scheduler costs a goroutine and a buffer of 4 KiB
-// (64 KiB after a read that filled it) for each connection, also an idle one, and learns that a connection
+// (64 KiB while reads fill it) for each connection, also an idle one, and learns that a connection
 // broke only when what was read before has been taken.
 package loop

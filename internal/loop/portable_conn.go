@@ -24,10 +24,12 @@ type Conn struct {
 	raw  syscall.RawConn // nil: writes cannot be tried without blocking
 	fd   int             // -1: none
 
-	// Reading: the reader goroutine has the buffer until it has delivered it, and again after more.
-	in      []byte // read, not yet taken
+	// Reading: the reader goroutine has a buffer until it delivers it, and gets the next by more.
+	buf     []byte
+	in      []byte // what buf holds that is not yet taken
+	full    bool   // buf was filled: there is more than it holds
 	readErr error  // behind in
-	more    chan struct{}
+	more    chan []byte
 
 	readable bool // in or readErr has something
 	hangup   bool // the connection broke
@@ -61,7 +63,7 @@ func (l *Loop) adopt(nc net.Conn) (*Conn, error) {
 	if l.ended {
 		return nil, errEnded(net.ErrClosed)
 	}
-	c := &Conn{loop: l, nc: nc, fd: -1, more: make(chan struct{}, 1)}
+	c := &Conn{loop: l, nc: nc, fd: -1, more: make(chan []byte, 1)}
 	if s, ok := nc.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
@@ -70,42 +72,51 @@ func (l *Loop) adopt(nc net.Conn) (*Conn, error) {
 		}
 	}
 	l.conns[c] = struct{}{}
+	c.more <- l.Get(SmallBuffer)
 	l.io.Go(c.readAhead)
 	return c, nil
 }
 
 // readAhead reads until the connection fails or is closed.
 func (c *Conn) readAhead() {
-	buf := make([]byte, SmallBuffer)
-	for {
+	for buf := range c.more {
 		n, err := c.nc.Read(buf)
-		full := n == len(buf)
-		c.loop.deliver(func() { c.arrived(buf[:n], err) })
+		c.loop.deliver(func() { c.arrived(buf, n, err) })
 		if err != nil {
 			return
-		}
-		if _, open := <-c.more; !open {
-			return
-		}
-		if full && n < LargeBuffer {
-			buf = make([]byte, LargeBuffer)
 		}
 	}
 }
 
 // arrived takes what the reader goroutine has read.
-func (c *Conn) arrived(b []byte, err error) {
+func (c *Conn) arrived(buf []byte, n int, err error) {
 	if c.closed {
+		c.loop.Put(buf)
 		return
 	}
-	c.in, c.readErr = b, err
-	if len(b) == 0 && err == nil {
-		c.more <- struct{}{}
+	if n == 0 && err == nil {
+		c.more <- buf
 		return
 	}
+	c.buf, c.in, c.readErr, c.full = buf, buf[:n], err, n == len(buf)
 	c.hangup = c.hangup || err != nil && err != io.EOF
 	c.readable = true
 	c.tell()
+}
+
+// readOn gives the reader goroutine its next buffer: a large one only while there is much to read, so that an
+// idle connection holds a small one.
+func (c *Conn) readOn() {
+	next := SmallBuffer
+	if c.full {
+		next = LargeBuffer
+	}
+	if len(c.buf) != next {
+		c.loop.Put(c.buf)
+		c.buf = c.loop.Get(next)
+	}
+	c.more <- c.buf // has room: one for each delivery
+	c.buf, c.in, c.readable = nil, nil, false
 }
 
 // tell lets those go on who wait for something to read or for the end.
@@ -178,8 +189,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	switch {
 	case len(c.in) > 0 || n > 0 && c.readErr != nil:
 	case n > 0:
-		c.in, c.readable = nil, false
-		c.more <- struct{}{} // has room: one for each delivery
+		c.readOn()
 	default:
 		return 0, c.readErr
 	}
@@ -228,7 +238,8 @@ func (c *Conn) Close() error {
 		c.idle = nil
 		c.loop.Go(f)
 	}
-	c.onHangup, c.backlog, c.in = nil, nil, nil
+	c.loop.Put(c.buf)
+	c.onHangup, c.backlog, c.buf, c.in = nil, nil, nil, nil
 	return err
 }
 

@@ -53,6 +53,7 @@ type Options struct {
 	Tap       func(*discoveryv1.TapEvent) // must not block
 
 	MaxConnections int           // downstream, for each loop; default 10,000
+	MaxBuffered    int           // bytes of messages that wait in memory, for each loop, beyond which new requests get 503; default 64 MiB
 	IdleTimeout    time.Duration // of a program's idle HTTP/1.1 connection; default 5 min
 }
 
@@ -65,6 +66,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 10_000
+	}
+	if o.MaxBuffered <= 0 {
+		o.MaxBuffered = 64 << 20
 	}
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = 5 * time.Minute

@@ -111,7 +111,10 @@ func (w *worker) freeExchange(x *exchange) {
 func (x *exchange) serve() {
 	x.open()
 	x.down.OnGone(x.clientGone)
-	f := x.route()
+	f := x.overloaded()
+	if f == nil {
+		f = x.route()
+	}
 	if f == nil {
 		f = x.forward()
 	}
@@ -122,6 +125,16 @@ func (x *exchange) serve() {
 		x.fail(f)
 	}
 	x.end()
+}
+
+var errBuffered = errors.New("too much waits in memory for others to take it")
+
+// overloaded refuses a request early when memory is short: it would wait with the rest.
+func (x *exchange) overloaded() *Failure {
+	if x.w.buffered <= x.w.e.o.MaxBuffered {
+		return nil
+	}
+	return &Failure{"read", 503, flagOverload, errBuffered}
 }
 
 // maxAttempts bounds how many endpoints one request is tried on, when it was not processed by the first.

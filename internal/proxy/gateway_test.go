@@ -349,3 +349,45 @@ func TestGatewayRefuses(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// TestGatewayResumption has sessions resumed, also on another loop and after a change of the configuration, and
+// the post-quantum key exchange agreed on.
+func TestGatewayResumption(t *testing.T) {
+	l := newLab(t)
+	cert := webCertificate(t, "a.test", 1)
+	snapshot := edgeOf(server(t, app()), model.HTTP, model.Socket{
+		Address: loopback, Kind: model.SocketHTTPS,
+		Listeners: []model.Listener{{Name: "a", Certificates: []model.Certificate{cert}, Rules: toWeb()}},
+	})
+	e, at := l.gateway(snapshot, 2)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := &tls.Config{
+			InsecureSkipVerify: true, ServerName: "a.test", MinVersion: version, MaxVersion: version,
+			ClientSessionCache: tls.NewLRUClientSessionCache(4),
+		}
+		ask := func() tls.ConnectionState {
+			c, err := tls.Dial("tcp", at.String(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			fmt.Fprint(c, "GET /echo HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+			if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200") {
+				t.Fatalf("%q, %v", b, err)
+			}
+			return c.ConnectionState()
+		}
+		first := ask()
+		if version == tls.VersionTLS13 && first.CurveID != tls.X25519MLKEM768 {
+			t.Errorf("the key exchange is %v", first.CurveID)
+		}
+		for i := range 8 {
+			if i == 4 {
+				l.apply(e, snapshot)
+			}
+			if s := ask(); !s.DidResume {
+				t.Errorf("%s: session %d was not resumed", tls.VersionName(version), i)
+			}
+		}
+	}
+}

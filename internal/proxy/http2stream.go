@@ -80,6 +80,7 @@ func (st *h2stream) receive(p []byte, end bool) {
 
 // keep appends to what has come in, in a buffer of the loop as long as one is large enough.
 func (st *h2stream) keep(p []byte) {
+	st.c.w.buffered += len(p)
 	l := st.c.w.loop
 	if n := len(st.in) + len(p); n > cap(st.in) && n <= loop.LargeBuffer {
 		larger := append(l.Get(n)[:0], st.in...)
@@ -184,6 +185,7 @@ func (st *h2stream) giveBack() {
 	}
 	st.c.codec.Consume(st.s, len(st.lent))
 	st.c.touch()
+	st.c.w.buffered -= len(st.lent)
 	st.c.w.loop.Put(st.lent)
 	st.lent = nil
 }
@@ -275,6 +277,7 @@ func (st *h2stream) Finish() {
 	st.giveBack()
 	if st.in != nil {
 		c.codec.Consume(st.s, len(st.in))
+		c.w.buffered -= len(st.in)
 		c.w.loop.Put(st.in)
 	}
 	c.codec.Release(st.s)

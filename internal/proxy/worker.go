@@ -45,6 +45,7 @@ type worker struct {
 
 	connections int // downstream
 	active      int // exchanges and tunnels
+	buffered    int // bytes of messages that nobody has taken yet
 	draining    bool
 	logging     bool // the access log has lines to write
 	sweeping    loop.Timer
