@@ -39,8 +39,15 @@ type Loop struct {
 	ended    bool // Run has closed what was open: nothing new
 }
 
-// event is what happened elsewhere and concerns the loop: f runs on it, outside any task.
-type event struct{ f func() }
+// event is what happened elsewhere and concerns the loop: f runs on it, outside any task. Reads are so many
+// that they come without a function, which would have to be allocated.
+type event struct {
+	f    func()
+	conn *Conn // f is nil: what its reader goroutine has read
+	buf  []byte
+	n    int
+	err  error
+}
 
 // Flusher is told at the end of a turn in which it asked for it by OnFlush.
 type Flusher interface {
@@ -114,13 +121,19 @@ func (l *Loop) takeMail() int {
 	return len(l.events)
 }
 
-func (l *Loop) dispatch(ev *event) { ev.f() }
+func (l *Loop) dispatch(ev *event) {
+	if ev.f != nil {
+		ev.f()
+		return
+	}
+	ev.conn.arrived(ev.buf, ev.n, ev.err)
+}
 
-// deliver has f run on the loop. It may be called from any goroutine that l.io counts, also while the loop
+// deliver has the loop handle ev. It may be called from any goroutine that l.io counts, also while the loop
 // ends: shut takes the mail until there is no such goroutine.
-func (l *Loop) deliver(f func()) {
+func (l *Loop) deliver(ev event) {
 	l.mu.Lock()
-	l.mail = append(l.mail, event{f})
+	l.mail = append(l.mail, ev)
 	l.mu.Unlock()
 	l.ring()
 }
@@ -159,7 +172,7 @@ func (l *Loop) Post(f func()) bool {
 		l.mu.Unlock()
 		return false
 	}
-	l.mail = append(l.mail, event{f})
+	l.mail = append(l.mail, event{f: f})
 	l.mu.Unlock()
 	l.ring()
 	return true

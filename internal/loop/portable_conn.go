@@ -81,7 +81,7 @@ func (l *Loop) adopt(nc net.Conn) (*Conn, error) {
 func (c *Conn) readAhead() {
 	for buf := range c.more {
 		n, err := c.nc.Read(buf)
-		c.loop.deliver(func() { c.arrived(buf, n, err) })
+		c.loop.deliver(event{conn: c, buf: buf, n: n, err: err})
 		if err != nil {
 			return
 		}

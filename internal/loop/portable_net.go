@@ -40,7 +40,7 @@ func (l *Loop) Dial(addr netip.AddrPort, timeout time.Duration) (*Conn, error) {
 	var err error
 	l.io.Go(func() {
 		n, e := l.network.Dial(ctx, addr)
-		l.deliver(func() { nc, err, done = n, e, true; l.Wake(task) })
+		l.deliver(event{f: func() { nc, err, done = n, e, true; l.Wake(task) }})
 	})
 	var timer Timer
 	l.AfterFunc(&timer, timeout, func() { late = true; cancel() })

@@ -94,7 +94,7 @@ func (c *Conn) send(b []byte) {
 	c.loop.io.Go(func() {
 		n, err := c.nc.Write(b)
 		c.sends.Done()
-		c.loop.deliver(func() { c.wasSent(n, err) })
+		c.loop.deliver(event{f: func() { c.wasSent(n, err) }})
 	})
 }
 
