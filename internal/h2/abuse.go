@@ -1,8 +1,9 @@
 package h2
 
 // What a frame costs that makes us work without doing work itself, and what work earns. A connection whose
-// balance reaches Config.AbuseLimit is cut off (ENHANCE_YOUR_CALM). There is no clock: an honest peer may send any
-// amount of these frames over a connection's life, as long as it also uses the connection.
+// balance reaches Config.AbuseLimit is cut off (ENHANCE_YOUR_CALM). An honest peer may send any amount of these
+// frames over a connection's life as long as it also uses the connection, and as many as Forgive covers while it
+// does not, such as a PING now and then beside a stream on which nothing happens.
 //
 //	rapid reset (CVE-2023-44487)        costReset: 200 resets without a completed stream; 2,000 of answered ones
 //	made-you-reset (CVE-2025-8671)      costDriven: 200 resets we were driven to
@@ -28,10 +29,14 @@ const (
 
 	workData   = 2  // a DATA frame with content, in either direction
 	workStream = 20 // a stream that both sides ended
+	workTime   = 20 // Forgive: 10 PINGs
 )
 
 // abuse is the balance.
 type abuse struct{ balance int }
+
+// Forgive lowers the balance for time that has passed: its owner calls it a few times a minute.
+func (c *Conn) Forgive() { c.earn(workTime) }
 
 // earn counts work.
 func (a *abuse) earn(n int) { a.balance = max(0, a.balance-n) }

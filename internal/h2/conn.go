@@ -80,18 +80,19 @@ type Conn struct {
 	digits []byte // of decimal
 	crumbs []byte // the cookie of the block at hand, when it came in several fields
 
-	streams  map[uint32]*Stream
-	free     []*Stream
-	blocked  []*Stream
-	nextID   uint32 // of a stream we open
-	lastPeer uint32 // highest the peer opened
-	peerOpen int
-	ourOpen  int
-	resets   []uint32 // streams reset lately, a ring: what is still on its way for them is ignored
-	resetAt  int
-	cursor   int // unblock's place in blocked
-	pings    int // ours, not yet answered
-	acks     int // SETTINGS of ours, not yet acknowledged
+	streams   map[uint32]*Stream
+	free      []*Stream
+	blocked   []*Stream
+	nextID    uint32 // of a stream we open
+	lastPeer  uint32 // highest the peer opened
+	peerOpen  int
+	ourOpen   int
+	abandoned int      // streams whose owner does not wait for the end of the request
+	resets    []uint32 // streams reset lately, a ring: what is still on its way for them is ignored
+	resetAt   int
+	cursor    int // unblock's place in blocked
+	pings     int // ours, not yet answered
+	acks      int // SETTINGS of ours, not yet acknowledged
 
 	sendWindow int64
 	recvWindow int64

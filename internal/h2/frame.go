@@ -145,6 +145,15 @@ func (c *Conn) onData(id uint32, flags byte, p []byte) error {
 		c.give(size)
 		return c.streamError(s, ErrCodeProtocol, "content does not have the declared length")
 	}
+	if s.released {
+		c.give(size)
+		if end {
+			c.endReceive(s, id)
+		} else if c.spent(s) {
+			c.Reset(s, ErrCodeNo)
+		}
+		return nil
+	}
 	s.held += int64(len(data))
 	if pad := size - int64(len(data)); pad > 0 {
 		c.give(pad)

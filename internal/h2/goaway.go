@@ -19,6 +19,7 @@ func (c *Conn) GoAway(code ErrCode) {
 		return
 	}
 	c.away.announced = true
+	c.resetAbandoned()
 	if code != ErrCodeNo || c.cfg.Client {
 		c.away.final = true
 		c.goAwayFrame(c.lastPeer, code, "")
@@ -26,6 +27,15 @@ func (c *Conn) GoAway(code ErrCode) {
 	}
 	c.goAwayFrame(maxStreamID, code, "")
 	c.ping(goAwayPing)
+}
+
+// resetAbandoned ends the streams nobody waits for.
+func (c *Conn) resetAbandoned() {
+	for _, s := range c.streams {
+		if s.abandoned {
+			c.Reset(s, ErrCodeNo)
+		}
+	}
 }
 
 // onPong: the peer has seen the announcement; what it opens from now on is not taken.
@@ -88,6 +98,7 @@ func (c *Conn) onGoAway(id uint32, p []byte) error {
 	last := binary.BigEndian.Uint32(p) & maxStreamID
 	code := ErrCode(binary.BigEndian.Uint32(p[4:]))
 	c.away.received = true
+	c.resetAbandoned()
 	if c.cfg.Client {
 		for sid, s := range c.streams {
 			if sid > last {

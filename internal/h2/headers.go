@@ -180,7 +180,9 @@ func (c *Conn) onTrailers(s *Stream, end bool) error {
 		return c.streamError(s, ErrCodeProtocol, "content does not have the declared length")
 	}
 	id := s.ID
-	c.ev.OnTrailers(s)
+	if !s.released {
+		c.ev.OnTrailers(s)
+	}
 	c.endReceive(s, id)
 	return nil
 }

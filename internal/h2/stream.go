@@ -19,6 +19,7 @@ type Stream struct {
 	headSent               bool // a final head has been sent
 	reset                  bool
 	removed, released      bool // gone from the connection; given back by its owner
+	abandoned              bool // server: answered and given back before the request had ended
 	blocked                bool
 	bodiless               bool // client: the response to HEAD has no content, whatever it declares
 
@@ -127,6 +128,9 @@ func (c *Conn) remove(s *Stream) {
 	}
 	s.removed = true
 	delete(c.streams, s.ID)
+	if s.abandoned {
+		c.abandoned--
+	}
 	if (s.ID%2 == 1) == c.cfg.Client {
 		c.ourOpen--
 	} else {
@@ -140,19 +144,36 @@ func (c *Conn) remove(s *Stream) {
 	}
 }
 
-// Release gives a stream back. One that is not over is reset. The owner must not use it any more.
+// maxAbandoned bounds the streams of a connection that wait for the end of a request nobody reads.
+const maxAbandoned = 16
+
+// Release gives a stream back. The owner must not use it any more. One that is not over is reset, but for a
+// server's that is answered: the rest of its request is dropped as it comes, for half a window, since many
+// clients take a reset that follows an answer for its failure.
 func (c *Conn) Release(s *Stream) {
 	if s.released {
 		return
 	}
-	if !s.removed {
-		c.Reset(s, ErrCodeCancel)
-	}
 	c.give(s.held)
 	s.held = 0
+	switch {
+	case s.removed:
+	case c.cfg.Client || !s.sendClosed || c.err != nil:
+		c.Reset(s, ErrCodeCancel)
+	case c.away.announced || c.abandoned == maxAbandoned || c.spent(s):
+		c.Reset(s, ErrCodeNo) // the answer stands, the rest is not wanted (RFC 9113, section 8.1)
+	default:
+		s.abandoned, s.released = true, true
+		s.Owner = nil
+		c.abandoned++
+		return
+	}
 	s.released = true
 	c.reuse(s)
 }
+
+// spent reports whether a peer that goes on sending should be told to stop: before it waits for a window.
+func (c *Conn) spent(s *Stream) bool { return s.recvWindow < int64(c.cfg.StreamWindow)/2 }
 
 func (c *Conn) reuse(s *Stream) {
 	s.Owner = nil

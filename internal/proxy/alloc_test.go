@@ -1,3 +1,5 @@
+//go:build linux && !weft_goroutines
+
 package proxy
 
 import (

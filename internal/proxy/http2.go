@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/h2"
 	"github.com/weft-mesh/weft/internal/loop"
@@ -29,13 +30,18 @@ type h2conn struct {
 	dead     error
 	waiting  []*h2stream // streams that wait for room in the queue
 	open     int
+	idle     time.Time // since when no stream is open
 	readable func()
+
+	parting bool // dead, and heard until the peer has closed its side as well
+	heard   int  // bytes dropped since
+	linger  loop.Timer
 }
 
 func newH2(w *worker, raw *loop.Conn, t *secured, cfg h2.Config) *h2conn {
 	c := &h2conn{w: w, raw: raw, tls: t}
 	c.codec = h2.NewConn(cfg, c)
-	c.readable = c.read
+	c.readable, c.idle = c.read, w.loop.Now()
 	raw.SetDeferred(c.touch)
 	c.touch()
 	return c
@@ -55,6 +61,10 @@ func (c *h2conn) start(head []byte) {
 
 // read reads what there is; between bytes the connection holds neither task nor buffer.
 func (c *h2conn) read() {
+	if c.parting {
+		c.hear()
+		return
+	}
 	buf := c.w.loop.Get(loop.LargeBuffer)
 	defer c.w.loop.Put(buf)
 	for c.dead == nil {
@@ -89,7 +99,7 @@ func (c *h2conn) receive(p []byte) bool {
 	c.touch()
 	if err != nil {
 		c.Flush() // the GOAWAY that says why
-		c.fail(err)
+		c.part(err)
 		return false
 	}
 	return true
@@ -131,7 +141,7 @@ func (c *h2conn) Flush() {
 		c.waiting = c.waiting[:0]
 	}
 	if c.draining && c.open == 0 && c.raw.Backlog() == 0 && c.codec.Drained() {
-		c.fail(errDrained)
+		c.part(errDrained)
 	}
 }
 
@@ -144,20 +154,79 @@ func (c *h2conn) full() bool {
 
 // fail closes the connection and ends every stream on it.
 func (c *h2conn) fail(err error) {
-	if c.dead != nil {
-		return
+	if c.dead == nil {
+		c.end(err)
+		c.close()
 	}
+}
+
+// end ends every stream.
+func (c *h2conn) end(err error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	c.dead = err
 	c.codec.Close()
-	_ = c.raw.Close()
 	for _, s := range c.waiting {
 		c.w.loop.Wake(s.writer)
 	}
 	c.waiting = nil
+}
+
+func (c *h2conn) close() {
+	c.parting = false
+	c.linger.Stop()
+	_ = c.raw.Close()
 	c.w.forget(c)
+}
+
+// part ends the connection from this side. A client is heard until it has closed its side too, or for a moment:
+// closing at once would reset the connection and destroy what is still on its way to it, which holds for
+// HTTP/1.1 (RFC 9112, section 9.6) and for this alike.
+func (c *h2conn) part(err error) {
+	if c.dead != nil {
+		return
+	}
+	c.end(err)
+	if c.ep != nil || c.raw.Broken() || c.closeWrite() != nil {
+		c.close()
+		return
+	}
+	c.parting = true
+	c.w.loop.AfterFunc(&c.linger, partingTime, c.close)
+	c.raw.OnReadable(c.readable)
+}
+
+// How long, and for how many bytes, a client is heard that was told of the end.
+const (
+	partingTime  = time.Second
+	partingBytes = 256 << 10
+)
+
+// hear drops what still comes.
+func (c *h2conn) hear() {
+	buf := c.w.loop.Get(loop.LargeBuffer)
+	defer c.w.loop.Put(buf)
+	for {
+		n, err := c.raw.Read(buf)
+		if c.heard += n; err != nil || c.heard > partingBytes {
+			c.close()
+			return
+		}
+		if !c.raw.Readable() {
+			c.raw.OnReadable(c.readable)
+			return
+		}
+	}
+}
+
+func (c *h2conn) closeWrite() error {
+	if c.tls != nil {
+		if err := c.tls.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return c.raw.CloseWrite()
 }
 
 // drain lets streams finish and takes no new ones.
@@ -165,9 +234,23 @@ func (c *h2conn) drain() {
 	if c.draining || c.dead != nil {
 		return
 	}
-	c.draining = true
+	c.draining, c.idle = true, c.w.loop.Now()
 	c.codec.GoAway(h2.ErrCodeNo)
 	c.touch()
+}
+
+// sweep is called every sweepEvery: a server's connection without streams is told to go, and closed when it does
+// not answer.
+func (c *h2conn) sweep(now time.Time) {
+	c.codec.Forgive()
+	switch unused := now.Sub(c.idle); {
+	case c.dead != nil || c.open > 0:
+	case !c.draining && unused > c.w.e.o.IdleTimeout:
+		c.drain()
+	case c.draining && unused > sweepEvery/2:
+		c.codec.FinishGoAway()
+		c.touch()
+	}
 }
 
 // OnHead starts an exchange on a server's connection, or answers one on a client's.

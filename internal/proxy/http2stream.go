@@ -264,15 +264,11 @@ func (st *h2stream) Abort(reason abortReason) {
 	st.fail(errStopped)
 }
 
-// Finish gives the stream back. A message that is not complete is cut.
+// Finish gives the stream back. A message that is not complete is cut, but for a request that was answered.
 func (st *h2stream) Finish() {
 	c := st.c
-	if !st.ended || !st.s.SendClosed() {
-		reason := abortCancel
-		if st.s.SendClosed() {
-			reason = abortNoError
-		}
-		st.Abort(reason)
+	if !st.s.SendClosed() || !st.ended && c.ep != nil {
+		st.Abort(abortCancel)
 	}
 	st.giveBack()
 	if st.in != nil {
@@ -281,10 +277,10 @@ func (st *h2stream) Finish() {
 		c.w.loop.Put(st.in)
 	}
 	c.codec.Release(st.s)
-	c.open--
-	if c.draining {
-		c.touch()
+	if c.open--; c.open == 0 {
+		c.idle = c.w.loop.Now()
 	}
+	c.touch() // the codec may have had to reset the stream; a connection that drains may be done
 	if c.ep != nil && len(c.ep.waiters) > 0 {
 		c.ep.wakeWaiters()
 	}

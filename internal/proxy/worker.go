@@ -141,6 +141,9 @@ func (w *worker) scheduleSweep() {
 				_ = s.c.raw.Close()
 			}
 		}
+		for c := range w.served {
+			c.sweep(now)
+		}
 		w.scheduleSweep()
 	})
 }
