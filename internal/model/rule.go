@@ -32,6 +32,8 @@ type Rule struct {
 	Matches  []Match   `json:"matches,omitempty"` // none means every request
 	Request  HeaderMod `json:"request,omitzero"`
 	Response HeaderMod `json:"response,omitzero"`
+	Filters  Filters   `json:"filters,omitzero"`
+	Policy   *Policy   `json:"policy,omitempty"`   // its fields stand before those of the service asked for
 	Backends []Backend `json:"backends,omitempty"` // none means: answer 500
 }
 
@@ -84,9 +86,12 @@ type HeaderValue struct {
 
 // Backend is a share of a rule's traffic.
 type Backend struct {
-	Service ServiceName `json:"service"`
-	Port    uint16      `json:"port,omitempty"` // 0 means: the port the request came for
-	Weight  uint32      `json:"weight"`
-	Invalid string      `json:"invalid,omitempty"` // why the reference does not resolve; its share is answered 500
-	Request HeaderMod   `json:"request,omitzero"`  // changes for this backend alone
+	Service  ServiceName       `json:"service"`
+	Port     uint16            `json:"port,omitempty"` // 0 means: the port the request came for
+	Weight   uint32            `json:"weight"`
+	Invalid  string            `json:"invalid,omitempty"` // why the reference does not resolve; its share is answered 500
+	Request  HeaderMod         `json:"request,omitzero"`  // changes for this backend alone
+	Response HeaderMod         `json:"response,omitzero"`
+	Subset   map[string]string `json:"subset,omitempty"`   // only endpoints with these labels
+	Upstream *Upstream         `json:"upstream,omitempty"` // of the subset, in place of the service's
 }

@@ -77,6 +77,8 @@ type Service struct {
 	// service itself. When there are rules and none matches, the answer is 404 (GEP-1294).
 	Rules []Rule `json:"rules,omitempty"`
 
+	Policy    *Policy    `json:"policy,omitempty"`   // of requests for the service
+	Upstream  *Upstream  `json:"upstream,omitempty"` // of its endpoints
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 }
 
@@ -106,6 +108,8 @@ type Endpoint struct {
 	Labels   map[string]string `json:"labels,omitempty"`   // "version" among them
 	Ports    []uint16          `json:"ports,omitempty"`    // service ports it serves; none means all
 	Draining bool              `json:"draining,omitempty"` // takes no new work
+	Locality string            `json:"locality,omitempty"` // "region/zone/subzone", cut where it is not known
+	Weight   uint32            `json:"weight,omitempty"`   // share among the endpoints; 1 when 0
 }
 
 // LabelVersion is the label that tells versions of a service apart.

@@ -32,7 +32,9 @@ func seal(name string, r *discoveryv1.Resource) *discoveryv1.Resource {
 
 // ServiceToWire converts a service without its endpoints, which are a resource of their own.
 func ServiceToWire(s *model.Service) *discoveryv1.Service {
-	w := &discoveryv1.Service{Name: nameText(s.Name)}
+	w := &discoveryv1.Service{
+		Name: nameText(s.Name), Policy: jsonToWire(s.Policy, s.Policy == nil), Upstream: jsonToWire(s.Upstream, s.Upstream == nil),
+	}
 	if s.VIP.IsValid() {
 		w.Vip = s.VIP.AsSlice()
 	}
@@ -72,6 +74,13 @@ func ServiceFromWire(w *discoveryv1.Service) (model.Service, error) {
 		}
 		s.Rules = append(s.Rules, rule)
 	}
+	var err error
+	if s.Policy, err = optionalFromWire[model.Policy](w.GetPolicy(), "policy"); err != nil {
+		return s, fmt.Errorf("service %s: %w", s.Name, err)
+	}
+	if s.Upstream, err = optionalFromWire[model.Upstream](w.GetUpstream(), "upstream"); err != nil {
+		return s, fmt.Errorf("service %s: %w", s.Name, err)
+	}
 	return s, nil
 }
 
@@ -95,7 +104,7 @@ func EndpointsToWire(s *model.Service) *discoveryv1.Endpoints {
 		e := &s.Endpoints[i]
 		we := &discoveryv1.Endpoint{
 			Id: e.ID, Identity: e.Identity.String(), Plain: e.Plain, Labels: e.Labels, Draining: e.Draining,
-			Protocol: string(e.Protocol),
+			Protocol: string(e.Protocol), Locality: e.Locality, Weight: e.Weight,
 		}
 		if e.Address.IsValid() {
 			we.Address = e.Address.String()
@@ -122,7 +131,10 @@ func EndpointsFromWire(w *discoveryv1.Endpoints) ([]model.Endpoint, error) {
 }
 
 func endpointFromWire(w *discoveryv1.Endpoint) (model.Endpoint, error) {
-	e := model.Endpoint{ID: w.GetId(), Plain: w.GetPlain(), Draining: w.GetDraining(), Labels: labels(w.GetLabels())}
+	e := model.Endpoint{
+		ID: w.GetId(), Plain: w.GetPlain(), Draining: w.GetDraining(), Labels: labels(w.GetLabels()),
+		Locality: w.GetLocality(), Weight: w.GetWeight(),
+	}
 	var err error
 	if e.Protocol, err = model.ParseProtocol(w.GetProtocol()); err != nil {
 		return e, err

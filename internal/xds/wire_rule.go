@@ -19,6 +19,7 @@ func ruleToWire(r *model.Rule) *discoveryv1.Rule {
 	w := &discoveryv1.Rule{
 		Ref: RefToWire(r.Ref), Port: uint32(r.Port), Hosts: r.Hosts,
 		Request: modToWire(r.Request), Response: modToWire(r.Response),
+		Filters: jsonToWire(&r.Filters, r.Filters.IsZero()), Policy: jsonToWire(r.Policy, r.Policy == nil),
 	}
 	for _, m := range r.Matches {
 		wm := &discoveryv1.Match{Method: m.Method, Headers: valuesToWire(m.Headers), Query: valuesToWire(m.Query)}
@@ -30,7 +31,8 @@ func ruleToWire(r *model.Rule) *discoveryv1.Rule {
 	for _, b := range r.Backends {
 		w.Backends = append(w.Backends, &discoveryv1.Backend{
 			Service: nameText(b.Service), Port: uint32(b.Port), Weight: b.Weight,
-			Invalid: b.Invalid, Request: modToWire(b.Request),
+			Invalid: b.Invalid, Request: modToWire(b.Request), Response: modToWire(b.Response),
+			Subset: b.Subset, Upstream: jsonToWire(b.Upstream, b.Upstream == nil),
 		})
 	}
 	return w
@@ -50,6 +52,12 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 	if r.Port, err = port16(w.GetPort()); err != nil {
 		return r, err
 	}
+	if err = jsonFromWire(w.GetFilters(), &r.Filters, "filters"); err != nil {
+		return r, err
+	}
+	if r.Policy, err = optionalFromWire[model.Policy](w.GetPolicy(), "policy"); err != nil {
+		return r, err
+	}
 	for i, wm := range w.GetMatches() {
 		m := model.Match{Method: wm.GetMethod()}
 		if m.Path.Type, err = matchType(wm.GetPath().GetType()); err != nil {
@@ -65,7 +73,13 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 		r.Matches = append(r.Matches, m)
 	}
 	for i, wb := range w.GetBackends() {
-		b := model.Backend{Weight: wb.GetWeight(), Invalid: wb.GetInvalid(), Request: modFromWire(wb.GetRequest())}
+		b := model.Backend{
+			Weight: wb.GetWeight(), Invalid: wb.GetInvalid(), Subset: labels(wb.GetSubset()),
+			Request: modFromWire(wb.GetRequest()), Response: modFromWire(wb.GetResponse()),
+		}
+		if b.Upstream, err = optionalFromWire[model.Upstream](wb.GetUpstream(), "upstream"); err != nil {
+			return r, fmt.Errorf("backend %d: %w", i, err)
+		}
 		if err := b.Service.UnmarshalText([]byte(wb.GetService())); err != nil {
 			return r, fmt.Errorf("backend %d: %w", i, err)
 		}

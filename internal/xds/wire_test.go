@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
@@ -32,6 +33,28 @@ func drawHeaderMod(t *rapid.T) model.HeaderMod {
 	return m
 }
 
+func drawPolicy(t *rapid.T) *model.Policy {
+	if !rapid.Bool().Draw(t, "policy") {
+		return nil
+	}
+	return &model.Policy{
+		Ref:     model.PolicyRef{Kind: "TrafficPolicy", Namespace: label.Draw(t, "pns"), Name: label.Draw(t, "p")},
+		Timeout: time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "timeout")),
+		Retry:   &model.Retry{Attempts: rapid.IntRange(0, 10).Draw(t, "attempts"), On: []model.RetryOn{model.Retry5xx}},
+		Faults:  []model.Fault{{AbortShare: rapid.Float64Range(0, 1).Draw(t, "share"), Status: 503}},
+	}
+}
+
+func drawUpstream(t *rapid.T) *model.Upstream {
+	if !rapid.Bool().Draw(t, "upstream") {
+		return nil
+	}
+	return &model.Upstream{
+		Balance:  model.Balance{Algorithm: model.Maglev, Hash: []model.HashKey{{Header: label.Draw(t, "hash")}}},
+		Ejection: &model.Ejection{Consecutive5xx: rapid.IntRange(0, 100).Draw(t, "consecutive")},
+	}
+}
+
 func drawRule(t *rapid.T) model.Rule {
 	kind := rapid.SampledFrom([]model.MatchType{model.Exact, model.Prefix, model.Regex})
 	r := model.Rule{
@@ -58,7 +81,13 @@ func drawRule(t *rapid.T) model.Rule {
 			Service: model.ServiceName{Namespace: label.Draw(t, "bns"), Name: label.Draw(t, "b")},
 			Port:    rapid.Uint16().Draw(t, "bport"), Weight: rapid.Uint32Range(0, 1_000_000).Draw(t, "weight"),
 			Invalid: rapid.SampledFrom([]string{"", "BackendNotFound: no"}).Draw(t, "invalid"), Request: drawHeaderMod(t),
+			Response: drawHeaderMod(t), Subset: map[string]string{"version": label.Draw(t, "version")}, Upstream: drawUpstream(t),
 		})
+	}
+	r.Policy = drawPolicy(t)
+	if rapid.Bool().Draw(t, "rewrite") {
+		r.Filters.Rewrite = &model.Rewrite{Host: label.Draw(t, "host"), Path: &model.PathChange{Type: model.ChangePrefix, Value: "/x"}}
+		r.Filters.Mirrors = []model.Mirror{{Service: model.ServiceName{Namespace: "a", Name: "b"}, Port: 80, Share: 0.25}}
 	}
 	return r
 }
@@ -77,7 +106,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 		svc := model.Service{
 			Name:  model.ServiceName{Namespace: "default", Name: n},
 			VIP:   netip.AddrFrom4([4]byte{240, 240, rapid.Byte().Draw(t, "vip"), 1}),
-			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}},
+			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}}, Policy: drawPolicy(t), Upstream: drawUpstream(t),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "rules") {
 			svc.Rules = append(svc.Rules, drawRule(t))

@@ -656,6 +656,8 @@ type Service struct {
 	Vip           []byte                 `protobuf:"bytes,2,opt,name=vip,proto3" json:"vip,omitempty"`
 	Ports         []*Port                `protobuf:"bytes,3,rep,name=ports,proto3" json:"ports,omitempty"`
 	Rules         []*Rule                `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
+	Policy        []byte                 `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`     // JSON of the policy of requests; a field that a proxy does not know is refused, as in all JSON here
+	Upstream      []byte                 `protobuf:"bytes,6,opt,name=upstream,proto3" json:"upstream,omitempty"` // JSON of how endpoints are reached and chosen
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -714,6 +716,20 @@ func (x *Service) GetPorts() []*Port {
 func (x *Service) GetRules() []*Rule {
 	if x != nil {
 		return x.Rules
+	}
+	return nil
+}
+
+func (x *Service) GetPolicy() []byte {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *Service) GetUpstream() []byte {
+	if x != nil {
+		return x.Upstream
 	}
 	return nil
 }
@@ -779,6 +795,8 @@ type Rule struct {
 	Request       *HeaderMod             `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
 	Response      *HeaderMod             `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"`
 	Backends      []*Backend             `protobuf:"bytes,7,rep,name=backends,proto3" json:"backends,omitempty"`
+	Filters       []byte                 `protobuf:"bytes,8,opt,name=filters,proto3" json:"filters,omitempty"` // JSON
+	Policy        []byte                 `protobuf:"bytes,9,opt,name=policy,proto3" json:"policy,omitempty"`   // JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -858,6 +876,20 @@ func (x *Rule) GetResponse() *HeaderMod {
 func (x *Rule) GetBackends() []*Backend {
 	if x != nil {
 		return x.Backends
+	}
+	return nil
+}
+
+func (x *Rule) GetFilters() []byte {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *Rule) GetPolicy() []byte {
+	if x != nil {
+		return x.Policy
 	}
 	return nil
 }
@@ -1193,6 +1225,9 @@ type Backend struct {
 	Weight        uint32                 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	Invalid       string                 `protobuf:"bytes,4,opt,name=invalid,proto3" json:"invalid,omitempty"`
 	Request       *HeaderMod             `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	Response      *HeaderMod             `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"`
+	Subset        map[string]string      `protobuf:"bytes,7,rep,name=subset,proto3" json:"subset,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // labels an endpoint must have
+	Upstream      []byte                 `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`                                                                       // JSON, of the subset
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1262,6 +1297,27 @@ func (x *Backend) GetRequest() *HeaderMod {
 	return nil
 }
 
+func (x *Backend) GetResponse() *HeaderMod {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *Backend) GetSubset() map[string]string {
+	if x != nil {
+		return x.Subset
+	}
+	return nil
+}
+
+func (x *Backend) GetUpstream() []byte {
+	if x != nil {
+		return x.Upstream
+	}
+	return nil
+}
+
 type Endpoints struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
@@ -1324,6 +1380,8 @@ type Endpoint struct {
 	Ports         []uint32               `protobuf:"varint,6,rep,packed,name=ports,proto3" json:"ports,omitempty"`
 	Draining      bool                   `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
 	Protocol      string                 `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"` // of a plain endpoint: as Port.protocol
+	Locality      string                 `protobuf:"bytes,9,opt,name=locality,proto3" json:"locality,omitempty"` // "region/zone/subzone"
+	Weight        uint32                 `protobuf:"varint,10,opt,name=weight,proto3" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1412,6 +1470,20 @@ func (x *Endpoint) GetProtocol() string {
 		return x.Protocol
 	}
 	return ""
+}
+
+func (x *Endpoint) GetLocality() string {
+	if x != nil {
+		return x.Locality
+	}
+	return ""
+}
+
+func (x *Endpoint) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
 }
 
 type RegisterRequest struct {
@@ -2561,15 +2633,17 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\aInbound\x12!\n" +
 	"\fservice_port\x18\x01 \x01(\rR\vservicePort\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\x8d\x01\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\xc1\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vip\x18\x02 \x01(\fR\x03vip\x12-\n" +
 	"\x05ports\x18\x03 \x03(\v2\x17.weft.discovery.v1.PortR\x05ports\x12-\n" +
-	"\x05rules\x18\x04 \x03(\v2\x17.weft.discovery.v1.RuleR\x05rules\":\n" +
+	"\x05rules\x18\x04 \x03(\v2\x17.weft.discovery.v1.RuleR\x05rules\x12\x16\n" +
+	"\x06policy\x18\x05 \x01(\fR\x06policy\x12\x1a\n" +
+	"\bupstream\x18\x06 \x01(\fR\bupstream\":\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\tR\bprotocol\"\xbc\x02\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\"\xee\x02\n" +
 	"\x04Rule\x12,\n" +
 	"\x03ref\x18\x01 \x01(\v2\x1a.weft.discovery.v1.RuleRefR\x03ref\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
@@ -2577,7 +2651,9 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\amatches\x18\x04 \x03(\v2\x18.weft.discovery.v1.MatchR\amatches\x126\n" +
 	"\arequest\x18\x05 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\arequest\x128\n" +
 	"\bresponse\x18\x06 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\bresponse\x126\n" +
-	"\bbackends\x18\a \x03(\v2\x1a.weft.discovery.v1.BackendR\bbackends\"\x8b\x01\n" +
+	"\bbackends\x18\a \x03(\v2\x1a.weft.discovery.v1.BackendR\bbackends\x12\x18\n" +
+	"\afilters\x18\b \x01(\fR\afilters\x12\x16\n" +
+	"\x06policy\x18\t \x01(\fR\x06policy\"\x8b\x01\n" +
 	"\aRuleRef\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2601,16 +2677,22 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\"7\n" +
 	"\vHeaderValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xa1\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xf2\x02\n" +
 	"\aBackend\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
 	"\x06weight\x18\x03 \x01(\rR\x06weight\x12\x18\n" +
 	"\ainvalid\x18\x04 \x01(\tR\ainvalid\x126\n" +
-	"\arequest\x18\x05 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\arequest\"`\n" +
+	"\arequest\x18\x05 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\arequest\x128\n" +
+	"\bresponse\x18\x06 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\bresponse\x12>\n" +
+	"\x06subset\x18\a \x03(\v2&.weft.discovery.v1.Backend.SubsetEntryR\x06subset\x12\x1a\n" +
+	"\bupstream\x18\b \x01(\fR\bupstream\x1a9\n" +
+	"\vSubsetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
 	"\tEndpoints\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x129\n" +
-	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\xb0\x02\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\xe4\x02\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -2619,7 +2701,10 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06labels\x18\x05 \x03(\v2'.weft.discovery.v1.Endpoint.LabelsEntryR\x06labels\x12\x14\n" +
 	"\x05ports\x18\x06 \x03(\rR\x05ports\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12\x1a\n" +
-	"\bprotocol\x18\b \x01(\tR\bprotocol\x1a9\n" +
+	"\bprotocol\x18\b \x01(\tR\bprotocol\x12\x1a\n" +
+	"\blocality\x18\t \x01(\tR\blocality\x12\x16\n" +
+	"\x06weight\x18\n" +
+	" \x01(\rR\x06weight\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x02\n" +
@@ -2747,7 +2832,7 @@ func file_weft_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_weft_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*SignCertificateRequest)(nil),  // 0: weft.discovery.v1.SignCertificateRequest
 	(*SignCertificateResponse)(nil), // 1: weft.discovery.v1.SignCertificateResponse
@@ -2784,12 +2869,13 @@ var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	nil,                             // 32: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
 	nil,                             // 33: weft.discovery.v1.Node.LabelsEntry
 	nil,                             // 34: weft.discovery.v1.Workload.LabelsEntry
-	nil,                             // 35: weft.discovery.v1.Endpoint.LabelsEntry
-	nil,                             // 36: weft.discovery.v1.RegisterRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
+	nil,                             // 35: weft.discovery.v1.Backend.SubsetEntry
+	nil,                             // 36: weft.discovery.v1.Endpoint.LabelsEntry
+	nil,                             // 37: weft.discovery.v1.RegisterRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
 }
 var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
-	37, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
+	38, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
 	4,  // 1: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
 	32, // 2: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
 	5,  // 3: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
@@ -2814,35 +2900,37 @@ var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
 	15, // 22: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
 	15, // 23: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
 	14, // 24: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
-	18, // 25: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
-	35, // 26: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
-	9,  // 27: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
-	36, // 28: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
-	24, // 29: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
-	25, // 30: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
-	29, // 31: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
-	31, // 32: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
-	28, // 33: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	37, // 34: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
-	37, // 35: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	30, // 36: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	37, // 37: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	15, // 38: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 39: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	2,  // 40: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	19, // 41: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	21, // 42: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	26, // 43: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	1,  // 44: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	3,  // 45: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	20, // 46: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	22, // 47: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	27, // 48: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	14, // 25: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
+	35, // 26: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
+	18, // 27: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
+	36, // 28: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
+	9,  // 29: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
+	37, // 30: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
+	24, // 31: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
+	25, // 32: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
+	29, // 33: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
+	31, // 34: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
+	28, // 35: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
+	38, // 36: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	38, // 37: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	30, // 38: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	38, // 39: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	15, // 40: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 41: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	2,  // 42: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	19, // 43: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	21, // 44: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	26, // 45: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	1,  // 46: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	3,  // 47: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	20, // 48: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	22, // 49: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	27, // 50: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	46, // [46:51] is the sub-list for method output_type
+	41, // [41:46] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
@@ -2862,7 +2950,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_discovery_v1_discovery_proto_rawDesc), len(file_weft_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
