@@ -13,6 +13,7 @@ import (
 type config struct {
 	snapshot *model.Snapshot
 	services []*service
+	pools    []*pool
 	byName   map[model.ServiceName]*service
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
@@ -24,21 +25,50 @@ type config struct {
 // service is a service with its routing table.
 type service struct {
 	*model.Service
-	index int // in config.services, and in each worker's endpoint sets
 	table *route.Table
 	rules []*rule
+	plan  *plan // of its requests, where no rule has another
+	pool  *pool // all of its endpoints
 }
 
 // rule is a rule with its backends resolved.
 type rule struct {
 	*model.Rule
 	backends []backend
+	filters  *filters // nil: none
+	plan     *plan    // of what is answered without a backend
 }
 
 // backend is a share of a rule; service is nil when the reference does not resolve.
 type backend struct {
 	*model.Backend
 	service *service
+	plan    *plan
+	pool    *pool // its endpoints
+}
+
+// pool is the endpoints of a service, or those of them that have a subset's labels.
+type pool struct {
+	service  *service
+	subset   map[string]string
+	upstream *model.Upstream // nil: defaults
+	index    int             // in config.pools, and in each worker's endpoint sets
+}
+
+func (c *config) newPool(s *service, subset map[string]string, up *model.Upstream) *pool {
+	p := &pool{service: s, subset: subset, upstream: up, index: len(c.pools)}
+	c.pools = append(c.pools, p)
+	return p
+}
+
+// has reports whether an endpoint belongs to the pool.
+func (p *pool) has(m *model.Endpoint) bool {
+	for name, value := range p.subset {
+		if m.Labels[name] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // compile checks a snapshot and builds what requests look up. It is pure.
@@ -60,7 +90,11 @@ func compile(s *model.Snapshot) (*config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
-		svc := &service{Service: m, index: i, table: table}
+		svc := &service{Service: m, table: table}
+		svc.pool = c.newPool(svc, nil, m.Upstream)
+		if svc.plan, err = newPlan(m.Policy); err != nil {
+			return nil, fmt.Errorf("service %s: %w", m.Name, err)
+		}
 		c.services = append(c.services, svc)
 		if c.byName[m.Name] != nil {
 			return nil, fmt.Errorf("service %s is there twice", m.Name)
@@ -71,7 +105,10 @@ func compile(s *model.Snapshot) (*config, error) {
 		}
 	}
 	for _, svc := range c.services {
-		svc.rules = c.resolve(svc.Rules)
+		var err error
+		if svc.rules, err = c.resolve(svc.Rules, svc.Policy); err != nil {
+			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
+		}
 	}
 	if err := c.compileSockets(s.Sockets); err != nil {
 		return nil, err
@@ -83,21 +120,48 @@ func compile(s *model.Snapshot) (*config, error) {
 	return c, nil
 }
 
-// resolve ties rules to the services they name.
-func (c *config) resolve(rules []model.Rule) []*rule {
+// resolve ties rules to the services they name, and compiles what they say besides. asked is the policy of the
+// service that the rules are for.
+func (c *config) resolve(rules []model.Rule, asked *model.Policy) ([]*rule, error) {
 	out := make([]*rule, len(rules))
 	for i := range rules {
 		r := &rule{Rule: &rules[i]}
+		var err error
+		if r.filters, err = c.compileFilters(&r.Filters); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
+		policy := model.MergePolicy(r.Policy, asked)
+		if r.plan, err = newPlan(policy); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
 		for j := range r.Backends {
-			b := backend{Backend: &r.Backends[j]}
+			b := backend{Backend: &r.Backends[j], plan: r.plan}
 			if b.Invalid == "" {
 				b.service = c.byName[b.Service]
+			}
+			if b.service != nil {
+				if err := c.resolveBackend(&b, policy); err != nil {
+					return nil, fmt.Errorf("%s: %w", r.Ref, err)
+				}
 			}
 			r.backends = append(r.backends, b)
 		}
 		out[i] = r
 	}
-	return out
+	return out, nil
+}
+
+// resolveBackend finds the endpoints and the policy of a backend: the policy of the service that answers holds
+// where neither the rule nor the service asked for says anything.
+func (c *config) resolveBackend(b *backend, policy *model.Policy) (err error) {
+	b.pool = b.service.pool
+	if len(b.Subset) > 0 || b.Upstream != nil {
+		b.pool = c.newPool(b.service, b.Subset, model.MergeUpstream(b.Upstream, b.service.Upstream))
+	}
+	if own := b.service.Policy; own != nil && own != policy {
+		b.plan, err = newPlan(model.MergePolicy(policy, own))
+	}
+	return err
 }
 
 // meshDomain ends the full name of a service: reviews.default.mesh.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/h2"
 	"github.com/weft-mesh/weft/internal/loop"
@@ -37,6 +38,7 @@ const (
 	fromUpstream                   // a program that calls a local port standing for a service
 	fromMesh                       // another proxy
 	fromGateway                    // a client of a gateway's listener
+	fromMirror                     // a copy of a request
 )
 
 // exchange is one request on its way. It is reused; nothing of it outlives end.
@@ -51,7 +53,11 @@ type exchange struct {
 	gateway *gateListener // fromGateway: the listener that takes the request
 	port    uint16
 	rule    *rule          // nil: no rule, straight to the service
+	match   int            // of the rule, by which it took the request; -1: it has none
+	backend *backend       // of the rule
+	plan    *plan          // what policies ask for; nil: nothing
 	target  *service       // that answers
+	set     *endpointSet   // its endpoints
 	tport   uint16         // its port
 	fixed   *endpoint      // the only endpoint there can be: the local program, or one outside the mesh
 	inbound *model.Inbound // fromMesh
@@ -68,6 +74,17 @@ type exchange struct {
 
 	websocketKey string // of the challenge we made; see challenge
 
+	made       bool // the answer is made here, of the head answer and madeBody
+	madeBody   string
+	shadows    []*shadow // copies that take the content too
+	corsOrigin string    // of the request, where the rule has a policy for it
+	grpcStatus string    // of an answer of ours, where another than that of its HTTP status
+
+	limit                  time.Duration // of the whole exchange
+	late, tryLate, slept   bool          // what the timers have to say
+	parked                 *loop.Task    // the exchange's, where timers and the client's leaving wake it
+	timer, tryTimer, pause loop.Timer
+
 	answered bool // a final head went to the client
 	gone     bool // the client gave up
 	switched bool // a tunnel from here on
@@ -77,8 +94,11 @@ type exchange struct {
 	answer message.Head
 	rec    telemetry.Record
 
-	uploadRest, clientGone func() // bound once, so that using them allocates nothing
+	bound
 }
+
+// bound are an exchange's own functions, bound once, so that using them allocates nothing.
+type bound struct{ uploadRest, clientGone, onLate, onTryLate, onSlept func() }
 
 func (w *worker) newExchange(o *origin, down stream) *exchange {
 	var x *exchange
@@ -87,7 +107,7 @@ func (w *worker) newExchange(o *origin, down stream) *exchange {
 		w.exchanges = w.exchanges[:n-1]
 	} else {
 		x = &exchange{w: w}
-		x.uploadRest, x.clientGone = x.uploadTask, x.onClientGone
+		x.bound = bound{x.uploadTask, x.onClientGone, x.whenLate, x.whenTryLate, x.whenSlept}
 	}
 	x.o, x.down = o, down
 	w.active++
@@ -100,7 +120,7 @@ func (w *worker) freeExchange(x *exchange) {
 	if cap(replay) > maxReplay {
 		replay = nil
 	}
-	*x = exchange{w: w, uploadRest: x.uploadRest, clientGone: x.clientGone, answer: answer, replay: replay, tried: tried, rec: rec}
+	*x = exchange{w: w, bound: x.bound, answer: answer, replay: replay, tried: tried, rec: rec}
 	x.rec.Reset()
 	if len(w.exchanges) < maxPooled {
 		w.exchanges = append(w.exchanges, x)
@@ -112,14 +132,21 @@ func (x *exchange) serve() {
 	x.open()
 	x.down.OnGone(x.clientGone)
 	f := x.overloaded()
-	if f == nil {
-		f = x.route()
+	if f == nil && x.o.kind != fromMirror {
+		if f = x.route(); f == nil {
+			f = x.protect()
+		}
 	}
-	if f == nil {
-		f = x.forward()
-	}
-	if f == nil {
-		f = x.respond()
+	switch {
+	case f != nil:
+	case x.made:
+		f = x.deliver()
+	default:
+		x.shape()
+		x.startMirrors()
+		if f = x.forward(); f == nil {
+			f = x.respond()
+		}
 	}
 	if f != nil {
 		x.fail(f)
@@ -137,11 +164,8 @@ func (x *exchange) overloaded() *Failure {
 	return &Failure{"read", 503, flagOverload, errBuffered}
 }
 
-// maxAttempts bounds how many endpoints one request is tried on, when it was not processed by the first.
-const maxAttempts = 3
-
-// forward sends the request to one endpoint after another until one has taken it and begun to answer.
-// x.final is then the head of the answer.
+// forward sends the request to one endpoint after another until one has taken it and given an answer that is
+// to be passed on. x.final is then the head of the answer.
 func (x *exchange) forward() *Failure {
 	x.canRetry = true
 	var last *Failure
@@ -152,15 +176,20 @@ func (x *exchange) forward() *Failure {
 			return last // nobody else is left to try: what failed says more
 		}
 		last, x.rec.Attempts = f, attempt
-		if f == nil {
-			x.rec.Failure = ""
-			return nil
-		}
-		if x.gone || !x.canRetry || attempt >= maxAttempts || !x.retriable(f) {
+		if !x.again(f, attempt) {
+			if f == nil {
+				x.rec.Failure = ""
+			}
 			return f
 		}
-		x.rec.Failure = f.Flag
+		x.rec.Failure = ""
+		if f != nil {
+			x.rec.Failure = f.Flag
+		}
 		x.release(abortCancel)
+		if !x.backOff(attempt) {
+			return x.headFailure(errStopped)
+		}
 	}
 }
 
@@ -168,11 +197,15 @@ func (x *exchange) forward() *Failure {
 func (x *exchange) attempt(fresh bool) *Failure {
 	if x.fixed != nil {
 		x.ep = x.fixed
-	} else if x.ep = x.w.pick(x.target, x.tport, x.tried); x.ep == nil {
+	} else if x.ep = x.pick(); x.ep == nil {
 		return x.noEndpoint()
 	}
-	up, reused, err := x.ep.open(fresh, x.opaque)
+	x.startTry()
+	up, reused, err := x.ep.open(x, fresh)
 	if err != nil {
+		if x.gone || x.expired() {
+			return x.headFailure(err)
+		}
 		x.tried = append(x.tried, x.ep)
 		return &Failure{"connect", 503, flagConnect, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
 	}
@@ -201,17 +234,6 @@ func (x *exchange) stale(f *Failure, reused bool) *Failure {
 		x.tried = append(x.tried, x.ep)
 	}
 	return f
-}
-
-// retriable reports whether the request was certainly not processed, or may be repeated.
-func (x *exchange) retriable(f *Failure) bool {
-	switch f.Flag {
-	case flagConnect, flagRefused:
-		return x.fixed == nil
-	case flagReset:
-		return f.Stage == "stale" && idempotent(x.req.Method)
-	}
-	return false
 }
 
 // idempotent methods may be repeated (RFC 9110, section 9.2.2).
@@ -245,6 +267,7 @@ func (x *exchange) send() *Failure {
 		}
 	}
 	if ended {
+		x.endShadows(nil, true)
 		return nil
 	}
 	return x.upload()
@@ -260,6 +283,7 @@ func (x *exchange) upload() *Failure {
 		switch {
 		case err == io.EOF:
 			x.sentAll = true
+			x.endShadows(x.down.Trailers(), true)
 			if err := x.up.SendTrailers(x.down.Trailers()); err != nil {
 				return x.sendFailure(err)
 			}
@@ -276,6 +300,7 @@ func (x *exchange) upload() *Failure {
 		}
 		end := x.down.Done()
 		x.sentAll = end
+		x.feed(p, end)
 		if err := x.up.SendData(p, end); err != nil {
 			return x.sendFailure(err)
 		}
@@ -298,7 +323,11 @@ func (x *exchange) startUpload() {
 
 // uploadTask runs beside the exchange's own task until the request's content has ended.
 func (x *exchange) uploadTask() {
-	source, err := pump(x.up, x.down, &x.rec.RequestBytes)
+	var to sender = x.up
+	if len(x.shadows) > 0 {
+		to = copier{x.up, x}
+	}
+	source, err := pump(to, x.down, &x.rec.RequestBytes)
 	switch {
 	case err == nil:
 	case source && !errors.Is(err, errStopped):
@@ -317,6 +346,7 @@ func (x *exchange) onClientGone() {
 	if x.up != nil {
 		x.up.Abort(abortCancel)
 	}
+	x.w.loop.Wake(x.parked)
 }
 
 // pump moves content from src to dst until it ends. source tells which side failed.
@@ -350,7 +380,9 @@ func (x *exchange) release(reason abortReason) {
 	if x.up == nil {
 		return
 	}
-	x.up.Abort(reason)
+	if !x.up.Done() || x.pumping {
+		x.up.Abort(reason)
+	}
 	x.up.Finish()
 	x.ep.inflight--
 	x.up = nil
@@ -359,6 +391,7 @@ func (x *exchange) release(reason abortReason) {
 // end finishes the exchange: the upload task, the streams, and the record, in this order.
 func (x *exchange) end() {
 	x.down.OnGone(nil)
+	x.stopTimers()
 	x.main = x.w.loop.Current()
 	if x.pumping && !x.switched {
 		// The answer is complete (or has failed): nobody wants the rest of the request.
@@ -373,6 +406,7 @@ func (x *exchange) end() {
 		x.ep.inflight--
 		x.up = nil
 	}
+	x.endShadows(nil, false)
 	x.observe()
 	x.down.Finish()
 }
@@ -384,8 +418,11 @@ func (x *exchange) sendFailure(err error) *Failure {
 
 // headFailure says that no answer came.
 func (x *exchange) headFailure(err error) *Failure {
-	if x.gone {
+	switch {
+	case x.gone:
 		return x.clientFailure(err)
+	case x.expired():
+		return x.timeoutFailure()
 	}
 	var reset *resetError
 	if errors.As(err, &reset) && reset.code == h2.ErrCodeRefusedStream {

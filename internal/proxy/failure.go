@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/h1"
-	"github.com/weft-mesh/weft/internal/message"
 )
 
 // Failure is an answer the proxy makes itself, or a connection it cannot serve: where in the flow, what the
@@ -35,6 +34,8 @@ const (
 	flagClientGone   = "client_gone"     // the client left first: 499, nobody's failure
 	flagBadRequest   = "bad_request"     // malformed: 400, 431, ...
 	flagBadHandshake = "bad_handshake"   // a gateway's client did not complete TLS: no answer
+	flagTimeout      = "timeout"         // it took longer than a policy allows: 504
+	flagFault        = "fault"           // made on purpose by a policy
 	flagOverload     = "overload"        // a bound was reached: 503
 	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
 	flagDraining     = "draining"        // shutting down: 503
@@ -58,14 +59,12 @@ func grpcStatus(status int) string {
 		return "7" // PERMISSION_DENIED
 	case 404:
 		return "12" // UNIMPLEMENTED
-	case 429, 502, 503, 504:
+	case 429, 502, 503:
 		return "14" // UNAVAILABLE
+	case 504:
+		return "4" // DEADLINE_EXCEEDED: our own timeouts, not a gateway's behind us
 	}
 	return "2" // UNKNOWN
-}
-
-func isGRPC(h *message.Head) bool {
-	return strings.HasPrefix(h.Get("content-type"), "application/grpc")
 }
 
 // reply answers for the upstream. The text says what failed and where, not more than an operator may
@@ -77,10 +76,12 @@ func (x *exchange) reply(f *Failure) error {
 	if x.req != nil && isGRPC(x.req) && x.down.HTTP2() {
 		h.Status = 200
 		h.Add("content-type", "application/grpc")
-		h.Add("grpc-status", grpcStatus(f.Status))
+		if x.rec.GRPCStatus = x.grpcStatus; x.rec.GRPCStatus == "" {
+			x.rec.GRPCStatus = grpcStatus(f.Status)
+		}
+		h.Add("grpc-status", x.rec.GRPCStatus)
 		h.Add("grpc-message", grpcMessage(text[:len(text)-1]))
 		h.Add(failureHeader, f.Flag)
-		x.rec.GRPCStatus = grpcStatus(f.Status)
 		return x.down.SendHead(h, true)
 	}
 	h.Status = f.Status

@@ -67,8 +67,8 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 	if ln.table, err = route.Compile(m.Rules); err != nil {
 		return nil, err
 	}
-	ln.rules = c.resolve(m.Rules)
-	return ln, nil
+	ln.rules, err = c.resolve(m.Rules, nil)
+	return ln, err
 }
 
 // rank orders listeners by how specific their host is: exact, wildcards by length, any.
@@ -122,14 +122,12 @@ func (x *exchange) routeGateway() *Failure {
 		return &Failure{"route", 405, flagBadRequest, fmt.Errorf("the gateway makes no tunnels")}
 	}
 	x.gateway = ln
-	i, _, ok := ln.table.Match(x.req, x.port)
+	i, match, ok := ln.table.Match(x.req, x.port)
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s matches the request", ln.Name)}
 	}
-	x.rule = ln.rules[i]
-	x.rec.Rule = &x.rule.Ref
 	x.forwarded(socket)
-	return x.chooseBackend()
+	return x.take(ln.rules[i], match)
 }
 
 // routeOpaque takes the first rule, the only one that a TCP listener has.
@@ -138,9 +136,8 @@ func (x *exchange) routeOpaque(s *socket) *Failure {
 	if ln == nil || len(ln.rules) == 0 {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no route is attached to the listener of port %d", x.port)}
 	}
-	x.gateway, x.rule = ln, ln.rules[0]
-	x.rec.Rule = &x.rule.Ref
-	return x.chooseBackend()
+	x.gateway = ln
+	return x.take(ln.rules[0], -1)
 }
 
 // forwarded tells the program behind who asks, and how, in the fields that programs look for.

@@ -180,7 +180,7 @@ func (c *h2conn) close() {
 	c.w.forget(c)
 }
 
-// part ends the connection from this side. A client is heard until it has closed its side too, or for a moment:
+// part ends the connection from this side. A client, unless it floods us, is heard until it has closed its side too, or for a moment:
 // closing at once would reset the connection and destroy what is still on its way to it, which holds for
 // HTTP/1.1 (RFC 9112, section 9.6) and for this alike.
 func (c *h2conn) part(err error) {
@@ -188,7 +188,9 @@ func (c *h2conn) part(err error) {
 		return
 	}
 	c.end(err)
-	if c.ep != nil || c.raw.Broken() || c.closeWrite() != nil {
+	var fault *h2.ConnectionError
+	flood := errors.As(err, &fault) && fault.Code == h2.ErrCodeEnhanceYourCalm
+	if c.ep != nil || flood || c.raw.Broken() || c.closeWrite() != nil {
 		c.close()
 		return
 	}

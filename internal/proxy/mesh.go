@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/h2"
@@ -34,7 +35,7 @@ var errOverload = errors.New("too many requests wait for the endpoint")
 const maxWaiters = 4096
 
 // openH2 returns a new stream on a connection to the endpoint, connecting if none has room.
-func (ep *endpoint) openH2() (*h2stream, error) {
+func (ep *endpoint) openH2(x *exchange) (*h2stream, error) {
 	for {
 		for _, c := range ep.conns {
 			if c.draining || c.dead != nil || !c.codec.CanOpen() {
@@ -49,7 +50,7 @@ func (ep *endpoint) openH2() (*h2stream, error) {
 			st.s = s
 			return st, nil
 		}
-		if err := ep.await(); err != nil {
+		if err := ep.await(x); err != nil {
 			return nil, err
 		}
 	}
@@ -63,34 +64,46 @@ func (st *h2stream) abandon() {
 	w.streams = append(w.streams, st)
 }
 
-// await waits for a change: a new connection (which the first to come here makes), or room on one.
-func (ep *endpoint) await() error {
-	l := ep.w.loop
-	if !ep.dialing && len(ep.conns) < maxMeshConns {
-		ep.dialing = true
-		c, err := ep.dialH2()
-		ep.dialing, ep.dialErr = false, err
-		if err == nil && ep.left {
-			c.drain()
-			err = errNoEndpoint
-		}
-		if err == nil {
-			ep.conns = append(ep.conns, c)
-		}
-		ep.wakeWaiters()
-		return err
-	}
+// await waits for a change: a new connection, which a task of its own makes, or room on one. It ends early when
+// the exchange must not wait any longer.
+func (ep *endpoint) await(x *exchange) error {
 	if len(ep.waiters) >= maxWaiters {
 		return errOverload
 	}
+	if !ep.dialing && len(ep.conns) < maxMeshConns {
+		ep.dialing, ep.dialErr = true, nil
+		ep.w.loop.Go(ep.dialMore)
+	}
 	made := ep.dialing
-	ep.dialErr = nil
-	ep.waiters = append(ep.waiters, l.Current())
-	l.Park()
+	t := ep.w.loop.Current()
+	ep.waiters = append(ep.waiters, t)
+	x.parked = t
+	for slices.Contains(ep.waiters, t) && !x.gone && !x.expired() {
+		ep.w.loop.Park()
+	}
+	x.parked = nil
+	if i := slices.Index(ep.waiters, t); i >= 0 {
+		ep.waiters = slices.Delete(ep.waiters, i, i+1)
+		return errStopped
+	}
 	if made {
 		return ep.dialErr
 	}
 	return nil
+}
+
+// dialMore makes a connection for those who wait.
+func (ep *endpoint) dialMore() {
+	c, err := ep.dialH2()
+	if err == nil && ep.left {
+		c.drain()
+		err = errNoEndpoint
+	}
+	if err == nil {
+		ep.conns = append(ep.conns, c)
+	}
+	ep.dialing, ep.dialErr = false, err
+	ep.wakeWaiters()
 }
 
 func (ep *endpoint) wakeWaiters() {
@@ -103,7 +116,7 @@ func (ep *endpoint) wakeWaiters() {
 
 // dialH2 connects and, but for a plain endpoint, proves both identities.
 func (ep *endpoint) dialH2() (*h2conn, error) {
-	raw, err := ep.connect()
+	raw, err := ep.connect(connectTimeout)
 	if err != nil {
 		return nil, err
 	}

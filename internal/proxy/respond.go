@@ -31,9 +31,7 @@ func (x *exchange) respond() *Failure {
 	h := x.final
 	x.rec.Status = h.Status
 	x.rec.HeadAt = x.w.loop.Now()
-	if x.rule != nil && !x.rule.Response.IsZero() {
-		route.Apply(&x.rule.Response, h)
-	}
+	x.shapeAnswer(h)
 	if x.o.kind == fromMesh && !x.opaque {
 		h.Del(failureHeader) // ours to say, not the program's
 	}
@@ -57,6 +55,22 @@ func (x *exchange) respond() *Failure {
 	}
 	x.grpcOutcome(h)
 	return nil
+}
+
+// shapeAnswer makes the changes to the answer that rule and backend ask for.
+func (x *exchange) shapeAnswer(h *message.Head) {
+	if x.rule == nil {
+		return
+	}
+	if x.backend != nil && !x.backend.Response.IsZero() {
+		route.Apply(&x.backend.Response, h)
+	}
+	if !x.rule.Response.IsZero() {
+		route.Apply(&x.rule.Response, h)
+	}
+	if x.corsOrigin != "" {
+		x.rule.filters.cors.share(h, x.corsOrigin)
+	}
 }
 
 // tunnel joins both sides after a protocol switch, until each has ended.
@@ -105,6 +119,9 @@ func (x *exchange) agree(h *message.Head) {
 
 // cut says that an answer broke off within.
 func (x *exchange) cut(source bool, err error) *Failure {
+	if x.expired() {
+		return &Failure{"respond", x.rec.Status, flagTimeout, x.timeoutFailure().Err}
+	}
 	if x.gone || !source {
 		return &Failure{"respond", statusClientGone, flagClientGone, err}
 	}

@@ -24,20 +24,36 @@ func (x *exchange) route() *Failure {
 	if f := x.resolve(); f != nil || x.fixed != nil {
 		return f
 	}
-	x.target, x.tport = x.service, x.port
-	if len(x.service.rules) == 0 || x.opaque {
+	x.aim(x.service, x.service.pool, x.service.plan)
+	if x.tport = x.port; len(x.service.rules) == 0 || x.opaque {
 		return nil
 	}
-	i, _, ok := x.service.table.Match(x.req, x.port)
+	i, match, ok := x.service.table.Match(x.req, x.port)
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s matches the request", x.service.Name)}
 	}
-	x.rule = x.service.rules[i]
-	x.rec.Rule = &x.rule.Ref
+	return x.take(x.service.rules[i], match)
+}
+
+// aim sets who is to answer. The endpoints are those of the present configuration, even if another is adopted
+// before the exchange ends.
+func (x *exchange) aim(s *service, p *pool, with *plan) {
+	x.target, x.plan = s, with
+	x.set = x.w.sets[p.index]
+}
+
+// take makes the rule the request's, by the match of that index.
+func (x *exchange) take(r *rule, match int) *Failure {
+	x.rule, x.match = r, match
+	x.rec.Rule = &r.Ref
+	if r.Filters.Redirect != nil || r.Filters.Direct != nil {
+		x.plan = r.plan // nobody else is to answer
+		return nil
+	}
 	return x.chooseBackend()
 }
 
-// chooseBackend takes a share of the rule by weight and makes the changes the rule asks for.
+// chooseBackend takes a share of the rule by weight.
 func (x *exchange) chooseBackend() *Failure {
 	i := route.PickBackend(x.rule.Rule, x.w.random.Uint64())
 	if i < 0 {
@@ -51,15 +67,10 @@ func (x *exchange) chooseBackend() *Failure {
 		}
 		return &Failure{"route", 500, flagBadBackend, fmt.Errorf("%s: %s", x.rule.Ref, why)}
 	}
-	x.target = b.service
+	x.aim(b.service, b.pool, b.plan)
+	x.backend = b
 	if b.Port != 0 {
 		x.tport = b.Port
-	}
-	if !x.rule.Request.IsZero() {
-		route.Apply(&x.rule.Request, x.req)
-	}
-	if !b.Request.IsZero() {
-		route.Apply(&b.Request, x.req)
 	}
 	return nil
 }
@@ -241,8 +252,10 @@ func (hs hints) get(port uint16, via int) string {
 
 // noEndpoint says why nobody can be picked.
 func (x *exchange) noEndpoint() *Failure {
-	all := x.w.sets[x.target.index].all
+	all := x.set.all
 	switch {
+	case len(all) == 0 && x.backend != nil && len(x.backend.Subset) > 0:
+		return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("service %s has no endpoints with the labels of the subset", x.target.Name)}
 	case len(all) == 0:
 		return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("service %s has no endpoints", x.target.Name)}
 	}

@@ -30,8 +30,11 @@ func keyOf(m *model.Endpoint) endpointKey {
 	return endpointKey{id: m.ID, address: m.Address, plain: m.Plain, protocol: m.Protocol}
 }
 
-// endpointSet is the endpoints of one service.
-type endpointSet struct{ all []*endpoint }
+// endpointSet is one worker's view of a pool.
+type endpointSet struct {
+	pool *pool
+	all  []*endpoint
+}
 
 // endpoint is one worker's view of an endpoint: its connections, load and health.
 type endpoint struct {
@@ -60,8 +63,7 @@ func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
 
 // pick chooses an endpoint of a service for a port: least request between two random choices, leaving out
 // those that drain, do not serve the port, or could not be reached just now. tried are left out too.
-func (w *worker) pick(svc *service, port uint16, tried []*endpoint) *endpoint {
-	set := &w.sets[svc.index]
+func (w *worker) pick(set *endpointSet, port uint16, tried []*endpoint) *endpoint {
 	now := w.loop.Now()
 	usable := func(i int) bool {
 		ep := set.all[i]
@@ -103,11 +105,12 @@ func (ep *endpoint) serves(port uint16) bool {
 	return false
 }
 
-// open returns a stream to the endpoint, parking while it connects. reused tells that the connection has
-// carried exchanges before, and so may have been closed by the peer meanwhile.
-func (ep *endpoint) open(fresh, opaque bool) (s stream, reused bool, err error) {
-	if ep.model.Plain && opaque {
-		raw, err := ep.connect()
+// open returns a stream to the endpoint for an exchange, parking while it connects, as long as the exchange may
+// wait. reused tells that the connection has carried exchanges before, and so may have been closed by the peer
+// meanwhile.
+func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err error) {
+	if ep.model.Plain && x.opaque {
+		raw, err := ep.connect(x.patience())
 		if err != nil {
 			return nil, false, err
 		}
@@ -119,22 +122,22 @@ func (ep *endpoint) open(fresh, opaque bool) (s stream, reused bool, err error) 
 				return c, true, nil
 			}
 		}
-		c, err := ep.dialH1()
+		c, err := ep.dialH1(x.patience())
 		if err != nil {
 			return nil, false, err
 		}
 		return c, false, nil
 	}
-	st, err := ep.openH2()
+	st, err := ep.openH2(x)
 	if err != nil {
 		return nil, false, err
 	}
 	return st, true, nil
 }
 
-// connect makes a connection and keeps account of failures.
-func (ep *endpoint) connect() (*loop.Conn, error) {
-	raw, err := ep.w.loop.Dial(ep.model.Address, connectTimeout)
+// connect makes a connection within a time and keeps account of failures.
+func (ep *endpoint) connect(within time.Duration) (*loop.Conn, error) {
+	raw, err := ep.w.loop.Dial(ep.model.Address, within)
 	if err != nil {
 		ep.unreachable()
 		return nil, err
@@ -151,8 +154,8 @@ func (ep *endpoint) unreachable() {
 	ep.retryAt = ep.w.loop.Now().Add(delay)
 }
 
-func (ep *endpoint) dialH1() (*h1conn, error) {
-	raw, err := ep.connect()
+func (ep *endpoint) dialH1(within time.Duration) (*h1conn, error) {
+	raw, err := ep.connect(within)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ type worker struct {
 	loop   *loop.Loop
 	log    *slog.Logger
 	config *config
-	sets   []endpointSet // by service.index
+	sets   []*endpointSet // by pool.index
 	local  map[localKey]*endpoint
 	random *rand.PCG
 	rec    *telemetry.Recorder
@@ -48,6 +48,8 @@ type worker struct {
 	buffered    int // bytes of messages that nobody has taken yet
 	draining    bool
 	logging     bool // the access log has lines to write
+	scratch     []byte
+	mirroring   int // copies of requests on their way
 	sweeping    loop.Timer
 }
 
@@ -88,12 +90,16 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 // adopt makes the worker run a configuration. Endpoints that stay keep their connections and counts.
 func (w *worker) adopt(c *config) {
 	w.config = c
-	w.sets = make([]endpointSet, len(c.services))
+	w.sets = make([]*endpointSet, len(c.pools))
 	kept := make(map[endpointKey]*endpoint, len(w.endpoints))
-	for i, svc := range c.services {
-		set := &w.sets[i]
-		for j := range svc.Endpoints {
-			m := &svc.Endpoints[j]
+	for i, p := range c.pools {
+		set := &endpointSet{pool: p}
+		w.sets[i] = set
+		for j := range p.service.Endpoints {
+			m := &p.service.Endpoints[j]
+			if !p.has(m) {
+				continue
+			}
 			key := keyOf(m)
 			ep := kept[key]
 			if ep == nil {

@@ -1,0 +1,185 @@
+package proxy
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// protect does what rule and policies say before a backend is asked: answers that need none, then faults.
+func (x *exchange) protect() *Failure {
+	if x.rule != nil && x.rule.filters != nil && !x.opaque {
+		if x.filter(x.rule.filters); x.made {
+			return nil
+		}
+	}
+	if x.plan == nil {
+		return nil
+	}
+	x.startTimeout(x.plan.timeout)
+	if !x.opaque {
+		for i := range x.plan.faults {
+			if f := &x.plan.faults[i]; f.applies(x) {
+				return x.inject(f)
+			}
+		}
+	}
+	return nil
+}
+
+// filter answers in place of a backend where the rule says so: x.made is then set, and x.answer is the head.
+func (x *exchange) filter(f *filters) {
+	if f.cors != nil {
+		if x.corsOrigin = x.req.Get("origin"); x.preflight(f.cors) {
+			return
+		}
+	}
+	switch {
+	case f.Redirect != nil:
+		x.redirect(f)
+	case f.Direct != nil:
+		h := x.fresh(f.Direct.Status)
+		x.madeBody = f.Direct.Body
+		if x.madeBody != "" {
+			h.Add("content-type", "text/plain; charset=utf-8")
+		}
+		h.Length = int64(len(x.madeBody))
+		x.made = true
+	}
+}
+
+// fresh begins an answer of the proxy's own.
+func (x *exchange) fresh(status int) *message.Head {
+	h := &x.answer
+	h.Reset()
+	h.Status = status
+	if status != 204 && status != 304 {
+		h.Length = 0
+	}
+	return h
+}
+
+func (x *exchange) redirect(f *filters) {
+	h := x.fresh(f.Redirect.Status)
+	at := route.Place{Scheme: x.scheme(), Host: hostOf(x.req.Authority), Port: x.port, Path: x.req.Path, Prefix: x.prefix()}
+	x.w.scratch = route.AppendLocation(x.w.scratch[:0], f.Redirect, f.redirectPath, at)
+	h.Add("location", h.Keep(x.w.scratch))
+	x.made = true
+}
+
+// scheme is what the client used.
+func (x *exchange) scheme() string {
+	if x.o.entry != nil && x.o.entry.socket.Kind.TLS() {
+		return "https"
+	}
+	return "http"
+}
+
+// hostOf is an authority without its port.
+func hostOf(authority string) string {
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && strings.IndexByte(authority[i:], ']') < 0 {
+		return authority[:i]
+	}
+	return authority
+}
+
+// prefix is the path prefix that the request matched the rule by.
+func (x *exchange) prefix() string {
+	if x.match < 0 || x.match >= len(x.rule.Matches) {
+		return ""
+	}
+	p := &x.rule.Matches[x.match].Path
+	if p.Type == model.Exact || p.Type == model.Prefix {
+		return p.Value
+	}
+	return ""
+}
+
+// deliver sends the answer that was made here.
+func (x *exchange) deliver() *Failure {
+	h := &x.answer
+	if x.rule != nil && !x.rule.Response.IsZero() {
+		route.Apply(&x.rule.Response, h)
+	}
+	if x.corsOrigin != "" && x.req.Method != "OPTIONS" {
+		x.rule.filters.cors.share(h, x.corsOrigin)
+	}
+	x.rec.Status, x.answered = h.Status, true
+	end := x.madeBody == "" || x.req.Method == "HEAD"
+	if err := x.down.SendHead(h, end); err != nil {
+		return x.clientFailure(err)
+	}
+	if !end {
+		if err := x.down.SendData([]byte(x.madeBody), true); err != nil {
+			return x.clientFailure(err)
+		}
+	}
+	return nil
+}
+
+// shape makes the changes to the request that rule and backend ask for.
+func (x *exchange) shape() {
+	if x.rule == nil {
+		return
+	}
+	if !x.rule.Request.IsZero() {
+		route.Apply(&x.rule.Request, x.req)
+	}
+	if x.backend != nil && !x.backend.Request.IsZero() {
+		route.Apply(&x.backend.Request, x.req)
+	}
+	if f := x.rule.filters; f != nil && f.Rewrite != nil && !x.opaque {
+		if f.Rewrite.Host != "" {
+			x.req.Authority = f.Rewrite.Host
+		}
+		if f.rewritePath != nil {
+			x.w.scratch = f.rewritePath.Append(x.w.scratch[:0], x.req.Path, x.prefix())
+			x.req.Path = x.req.Keep(x.w.scratch)
+		}
+	}
+}
+
+// applies decides by the conditions of a fault; its shares are drawn in inject.
+func (f *fault) applies(x *exchange) bool {
+	if f.matches == nil {
+		return true
+	}
+	_, _, ok := f.matches.Match(x.req, x.port)
+	return ok
+}
+
+// drawn is true for a share of the calls.
+func (w *worker) drawn(share float64) bool {
+	return share > 0 && float64(w.random.Uint64()>>11)/(1<<53) < share
+}
+
+// inject delays or refuses a request on purpose.
+func (x *exchange) inject(f *fault) *Failure {
+	if f.Delay > 0 && x.w.drawn(f.DelayShare) {
+		x.rec.Failure = flagFault
+		x.sleep(f.Delay)
+		x.rec.Failure = ""
+		if x.gone {
+			return x.clientFailure(errors.New("left during a delay made on purpose"))
+		}
+		if x.late {
+			return x.timeoutFailure()
+		}
+	}
+	if !x.w.drawn(f.AbortShare) {
+		return nil
+	}
+	status := f.Status
+	if x.grpcStatus = f.GRPC; f.GRPC != "" && status == 0 {
+		status = 503 // for a client that does not speak gRPC
+	}
+	if status == 0 {
+		return nil
+	}
+	return &Failure{"route", status, flagFault, errOnPurpose}
+}
+
+var errOnPurpose = errors.New("a failure made on purpose")

@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+)
+
+// What bounds an exchange in time: the whole of it (late), a try (tryLate), silence (idle). A timer that fires
+// aborts the stream at hand, which wakes whoever waits for it, and wakes the exchange's task where it waits for
+// something else.
+
+// startTimeout bounds the exchange from its beginning on.
+func (x *exchange) startTimeout(d time.Duration) {
+	if d > 0 {
+		x.limit = d
+		x.w.loop.AfterFunc(&x.timer, d, x.onLate)
+	}
+}
+
+// whenLate ends an exchange that has taken too long.
+func (x *exchange) whenLate() {
+	x.late = true
+	x.interrupt()
+}
+
+// startTry bounds a try.
+func (x *exchange) startTry() {
+	x.tryLate = false
+	if x.plan != nil && x.plan.tryTimeout > 0 {
+		x.w.loop.AfterFunc(&x.tryTimer, x.plan.tryTimeout, x.onTryLate)
+	}
+}
+
+// whenTryLate ends a try; the exchange may make another.
+func (x *exchange) whenTryLate() {
+	x.tryLate = true
+	x.interrupt()
+}
+
+// interrupt ends what the exchange does at the moment.
+func (x *exchange) interrupt() {
+	if x.up != nil {
+		x.up.Abort(abortCancel)
+	}
+	if x.answered {
+		x.down.Abort(abortInternal) // the answer has begun: it is cut
+	}
+	x.w.loop.Wake(x.parked)
+}
+
+// patience is how long the exchange may wait for a connection.
+func (x *exchange) patience() time.Duration {
+	d, now := connectTimeout, x.w.loop.Now()
+	if x.limit > 0 {
+		d = min(d, x.rec.Start.Add(x.limit).Sub(now))
+	}
+	if x.plan != nil && x.plan.tryTimeout > 0 {
+		d = min(d, x.plan.tryTimeout)
+	}
+	return max(d, time.Millisecond)
+}
+
+// sleep parks the exchange for a time, unless its client leaves or it is late.
+func (x *exchange) sleep(d time.Duration) {
+	x.parked = x.w.loop.Current()
+	x.slept = false
+	x.w.loop.AfterFunc(&x.pause, d, x.onSlept)
+	for !x.slept && !x.gone && !x.late {
+		x.w.loop.Park()
+	}
+	x.pause.Stop()
+	x.parked = nil
+}
+
+func (x *exchange) whenSlept() {
+	x.slept = true
+	x.w.loop.Wake(x.parked)
+}
+
+// stopTimers is called when an exchange ends.
+func (x *exchange) stopTimers() {
+	x.timer.Stop()
+	x.tryTimer.Stop()
+	x.pause.Stop()
+}
+
+// expired reports that the exchange, or its present try, must not wait any longer.
+func (x *exchange) expired() bool { return x.late || x.tryLate }
+
+// timeoutFailure says which bound was reached.
+func (x *exchange) timeoutFailure() *Failure {
+	what, d := "the request", x.limit
+	if !x.late {
+		what, d = "a try", x.plan.tryTimeout
+	}
+	return &Failure{"receive", 504, flagTimeout, fmt.Errorf("%s took longer than %s", what, d)}
+}
