@@ -71,12 +71,7 @@ func (p *parser) responseFraming(method string) (Framing, error) {
 	}
 	f := Framing{Minor: p.minor, KeepAlive: p.persists()}
 	h := p.h
-	switch {
-	case h.Status == 101:
-		h.Protocol = p.protocol()
-		f.Body, f.KeepAlive = Tunnel, false
-		return f, nil
-	case method == "CONNECT" && h.Status/100 == 2:
+	if method == "CONNECT" && h.Status/100 == 2 {
 		// Their framing fields MUST be ignored.
 		f.Body, f.KeepAlive = Tunnel, false
 		return f, nil
@@ -90,6 +85,9 @@ func (p *parser) responseFraming(method string) (Framing, error) {
 		return Framing{}, err
 	}
 	switch {
+	case h.Status == 101:
+		h.Protocol = p.protocol()
+		f.Body, f.KeepAlive = Tunnel, false
 	case h.Status < 200 || h.Status == 204:
 		// No content, whatever is declared. A peer that declares some may send it: do not reuse.
 		f.KeepAlive = f.KeepAlive && !chunked && n <= 0
