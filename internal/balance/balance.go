@@ -1,10 +1,9 @@
-// Package balance chooses among endpoints. It is pure: no clock, no state, no I/O; randomness, load and
-// health are its caller's, so the same choice can be made again to explain it. Safe for concurrent use.
 package balance
 
 // LeastRequest returns the index, below n, of the less loaded of two usable candidates chosen at random
 // ("the power of two choices": Mitzenmacher 2001), or -1 when none is usable. random is one random word.
-// usable and load are called with indexes below n; neither may block. It allocates nothing.
+// usable and load are called with indexes below n; neither may block. It allocates nothing and is safe for
+// concurrent use. A Set with weights, localities and health is more; this is the choice among equals.
 func LeastRequest(n int, usable func(int) bool, load func(int) int, random uint64) int {
 	if n == 0 {
 		return -1

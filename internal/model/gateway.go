@@ -43,6 +43,9 @@ type Listener struct {
 	// Rules of the routes attached, in order of precedence between equals; their Hosts are those of both
 	// route and listener. When none matches, the answer is 404.
 	Rules []Rule `json:"rules,omitempty"`
+
+	// Ordered means that Rules are tried as they stand, after the most specific of their Hosts: see Service.Ordered.
+	Ordered bool `json:"ordered,omitempty"`
 }
 
 // Certificate is a certificate with its key, both PEM.

@@ -43,6 +43,22 @@ type Match struct {
 	Method  string       `json:"method,omitempty"`
 	Headers []ValueMatch `json:"headers,omitempty"` // names in lower case
 	Query   []ValueMatch `json:"query,omitempty"`
+	More    *MoreMatch   `json:"more,omitempty"`
+}
+
+// MoreMatch is what the Gateway API has no words for (Istio, HTTPMatchRequest). The names of its values are empty.
+type MoreMatch struct {
+	Port      uint16       `json:"port,omitempty"`      // that the client connected to; 0 means any
+	Scheme    *ValueMatch  `json:"scheme,omitempty"`    // "http" or "https"
+	Authority *ValueMatch  `json:"authority,omitempty"` // host and port, as the request has them
+	Method    *ValueMatch  `json:"method,omitempty"`    // besides Match.Method
+	Source    *SourceMatch `json:"source,omitempty"`
+}
+
+// SourceMatch is a condition on the workload that makes the request. A proxy decides it once, when it compiles.
+type SourceMatch struct {
+	Namespace string            `json:"namespace,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"` // all of them
 }
 
 // MatchType says how a value is compared.
@@ -53,12 +69,16 @@ const (
 	Exact  MatchType = "exact"
 	Prefix MatchType = "prefix"
 	Regex  MatchType = "regex" // RE2, matching the whole value
+
+	TextPrefix MatchType = "textPrefix" // byte by byte: /a matches /ab too (Istio, StringMatch)
+	Present    MatchType = "present"    // of a header or query parameter: there is one, whatever its value
 )
 
 // PathMatch is a condition on the path without its query. The zero value matches every path.
 type PathMatch struct {
 	Type  MatchType `json:"type,omitempty"`
 	Value string    `json:"value,omitempty"`
+	Fold  bool      `json:"fold,omitempty"` // letter case does not matter (ASCII)
 }
 
 // ValueMatch is a condition on the value of a header or query parameter.
@@ -66,6 +86,7 @@ type ValueMatch struct {
 	Name  string    `json:"name"`
 	Type  MatchType `json:"type,omitempty"` // Exact if empty; Prefix is not used here
 	Value string    `json:"value"`
+	Not   bool      `json:"not,omitempty"` // the request must not have such a value; having none is right then
 }
 
 // HeaderMod changes header fields: first Set (replace or add), then Add, then Remove. Names in lower case.

@@ -77,6 +77,10 @@ type Service struct {
 	// service itself. When there are rules and none matches, the answer is 404 (GEP-1294).
 	Rules []Rule `json:"rules,omitempty"`
 
+	// Ordered means that Rules are tried as they stand and the first that matches takes the request, in place of
+	// the order of precedence.
+	Ordered bool `json:"ordered,omitempty"`
+
 	Policy    *Policy    `json:"policy,omitempty"`   // of requests for the service
 	Upstream  *Upstream  `json:"upstream,omitempty"` // of its endpoints
 	Endpoints []Endpoint `json:"endpoints,omitempty"`

@@ -17,6 +17,7 @@ type Workload struct {
 	Service  ServiceName       `json:"service,omitzero"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Inbound  []Inbound         `json:"inbound,omitempty"`
+	Policy   *Policy           `json:"policy,omitempty"` // of requests that come in: rate limits
 }
 
 // Inbound maps a service port to the program's own port.

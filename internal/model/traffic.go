@@ -44,6 +44,7 @@ type PathChange struct {
 	Type  PathChangeType `json:"type"`
 	Value string         `json:"value"`           // what is put in
 	Regex string         `json:"regex,omitempty"` // ChangeRegex: RE2; Value may refer to its groups as \1
+	Text  string         `json:"text,omitempty"`  // ChangeText: with what the path begins, in any letter case
 }
 
 // PathChangeType is what of a path is replaced.
@@ -53,6 +54,7 @@ const (
 	ChangeFull   PathChangeType = "full"   // all of it
 	ChangePrefix PathChangeType = "prefix" // the prefix that the rule's match asked for
 	ChangeRegex  PathChangeType = "regex"  // every match of Regex
+	ChangeText   PathChangeType = "text"   // Text, byte by byte (Istio, HTTPRewrite.uri)
 )
 
 // CORS answers preflights and marks answers as the Fetch standard has it (Gateway API, HTTPCORSFilter). "*" in a

@@ -142,3 +142,8 @@ type UpstreamTLS struct {
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
 }
+
+// IsZero reports whether nothing is said.
+func (b Balance) IsZero() bool {
+	return b.Algorithm == "" && len(b.Hash) == 0 && b.TableSize == 0 && b.Decay == 0 && b.WarmUp == 0 && b.Panic == 0 && b.Locality == nil
+}

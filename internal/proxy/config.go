@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -14,10 +15,12 @@ type config struct {
 	snapshot *model.Snapshot
 	services []*service
 	pools    []*pool
+	since    map[endpointKey]time.Time
 	byName   map[model.ServiceName]*service
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
 	sockets  map[netip.AddrPort]*socket
+	own      *plan  // of requests for the workload's own service: its rate limits
 	source   string // the workload's service, as peers see it
 	self     string // its SPIFFE ID
 }
@@ -47,34 +50,12 @@ type backend struct {
 	pool    *pool // its endpoints
 }
 
-// pool is the endpoints of a service, or those of them that have a subset's labels.
-type pool struct {
-	service  *service
-	subset   map[string]string
-	upstream *model.Upstream // nil: defaults
-	index    int             // in config.pools, and in each worker's endpoint sets
-}
-
-func (c *config) newPool(s *service, subset map[string]string, up *model.Upstream) *pool {
-	p := &pool{service: s, subset: subset, upstream: up, index: len(c.pools)}
-	c.pools = append(c.pools, p)
-	return p
-}
-
-// has reports whether an endpoint belongs to the pool.
-func (p *pool) has(m *model.Endpoint) bool {
-	for name, value := range p.subset {
-		if m.Labels[name] != value {
-			return false
-		}
-	}
-	return true
-}
-
-// compile checks a snapshot and builds what requests look up. It is pure.
-func compile(s *model.Snapshot) (*config, error) {
+// compile checks a snapshot and builds what requests look up. since tells when an endpoint began to serve; those
+// that it lacks did long ago. It is pure.
+func compile(s *model.Snapshot, since map[endpointKey]time.Time) (*config, error) {
 	c := &config{
 		snapshot: s,
+		since:    since,
 		byName:   make(map[model.ServiceName]*service, len(s.Services)),
 		byVIP:    make(map[netip.Addr]*service, len(s.Services)),
 		inbound:  make(map[uint16]*model.Inbound, len(s.Workload.Inbound)),
@@ -91,8 +72,10 @@ func compile(s *model.Snapshot) (*config, error) {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
 		svc := &service{Service: m, table: table}
-		svc.pool = c.newPool(svc, nil, m.Upstream)
-		if svc.plan, err = newPlan(m.Policy); err != nil {
+		if svc.pool, err = c.newPool(svc, nil, m.Upstream); err != nil {
+			return nil, err
+		}
+		if svc.plan, err = newPlan(clientPolicy(m)); err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
 		c.services = append(c.services, svc)
@@ -106,12 +89,18 @@ func compile(s *model.Snapshot) (*config, error) {
 	}
 	for _, svc := range c.services {
 		var err error
-		if svc.rules, err = c.resolve(svc.Rules, svc.Policy); err != nil {
+		if svc.rules, err = c.resolve(svc.Rules, clientPolicy(svc.Service)); err != nil {
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 	}
 	if err := c.compileSockets(s.Sockets); err != nil {
 		return nil, err
+	}
+	if p := s.Workload.Policy; p != nil {
+		var err error
+		if c.own, err = newPlan(&model.Policy{Ref: p.Ref, Limits: p.Limits}); err != nil {
+			return nil, fmt.Errorf("workload: %w", err)
+		}
 	}
 	for i := range s.Workload.Inbound {
 		in := &s.Workload.Inbound[i]
@@ -156,12 +145,30 @@ func (c *config) resolve(rules []model.Rule, asked *model.Policy) ([]*rule, erro
 func (c *config) resolveBackend(b *backend, policy *model.Policy) (err error) {
 	b.pool = b.service.pool
 	if len(b.Subset) > 0 || b.Upstream != nil {
-		b.pool = c.newPool(b.service, b.Subset, model.MergeUpstream(b.Upstream, b.service.Upstream))
+		if b.pool, err = c.newPool(b.service, b.Subset, model.MergeUpstream(b.Upstream, b.service.Upstream)); err != nil {
+			return err
+		}
 	}
-	if own := b.service.Policy; own != nil && own != policy {
+	if own := clientPolicy(b.service.Service); own != nil && own != policy {
 		b.plan, err = newPlan(model.MergePolicy(policy, own))
 	}
 	return err
+}
+
+// clientPolicy is what of a service's policy its clients' proxies see to. Its rate limits are the servers' proxies'
+// business, where there are any: only they see all clients.
+func clientPolicy(s *model.Service) *model.Policy {
+	if s.Policy == nil || len(s.Policy.Limits) == 0 {
+		return s.Policy
+	}
+	for i := range s.Endpoints {
+		if !s.Endpoints[i].Plain {
+			p := *s.Policy
+			p.Limits = nil
+			return &p
+		}
+	}
+	return s.Policy
 }
 
 // meshDomain ends the full name of a service: reviews.default.mesh.

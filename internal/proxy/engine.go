@@ -94,7 +94,10 @@ type Engine struct {
 	addrs     Addrs
 	server    *tls.Config // of the mesh listener
 
+	limiters limiters
 	applying sync.Mutex
+	since    map[endpointKey]time.Time // when endpoints began to serve; zero: before their service was known here
+	known    map[model.ServiceName]bool
 	gates    map[netip.AddrPort]*gate // by the address asked for
 }
 
@@ -157,7 +160,8 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) Apply(s *model.Snapshot) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
-	c, err := compile(s)
+	e.arrivals(s)
+	c, err := compile(s, e.since)
 	if err != nil {
 		return err
 	}
@@ -178,6 +182,7 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 			return fmt.Errorf("the engine has ended")
 		}
 	}
+	e.limiters.keep(c.limitKeys())
 	for address, g := range e.gates {
 		if c.sockets[address] == nil {
 			_ = g.ln.Close()
@@ -185,6 +190,26 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// arrivals notes when endpoints of services that were known before began to serve, for those that warm up.
+func (e *Engine) arrivals(s *model.Snapshot) {
+	now, before := time.Now(), e.known
+	e.known = make(map[model.ServiceName]bool, len(s.Services))
+	since := make(map[endpointKey]time.Time)
+	for i := range s.Services {
+		svc := &s.Services[i]
+		e.known[svc.Name] = true
+		for j := range svc.Endpoints {
+			key := keyOf(&svc.Endpoints[j])
+			at, ok := e.since[key]
+			if !ok && before[svc.Name] {
+				at = now
+			}
+			since[key] = at
+		}
+	}
+	e.since = since
 }
 
 // Sockets returns the addresses that a gateway's sockets are bound to, by those they have in the snapshot,

@@ -65,6 +65,10 @@ type exchange struct {
 
 	// Changed by forward.
 	ep       *endpoint
+	try      try
+	tryStart time.Time
+	entered  bool // counted into the bounds of the service
+	failed   *Failure
 	up       stream
 	final    *message.Head // of the answer
 	tried    []*endpoint
@@ -74,11 +78,13 @@ type exchange struct {
 
 	websocketKey string // of the challenge we made; see challenge
 
-	made       bool // the answer is made here, of the head answer and madeBody
-	madeBody   string
-	shadows    []*shadow // copies that take the content too
-	corsOrigin string    // of the request, where the rule has a policy for it
-	grpcStatus string    // of an answer of ours, where another than that of its HTTP status
+	made                    bool // the answer is made here, of the head answer and madeBody
+	madeBody                string
+	shadows                 []*shadow     // copies that take the content too
+	retryAfter              time.Duration // 0: nothing is said of it
+	setCookie, sessionToken string
+	corsOrigin              string // of the request, where the rule has a policy for it
+	grpcStatus              string // of an answer of ours, where another than that of its HTTP status
 
 	limit                  time.Duration // of the whole exchange
 	late, tryLate, slept   bool          // what the timers have to say
@@ -168,6 +174,9 @@ func (x *exchange) overloaded() *Failure {
 // to be passed on. x.final is then the head of the answer.
 func (x *exchange) forward() *Failure {
 	x.canRetry = true
+	if f := x.enter(); f != nil {
+		return f
+	}
 	var last *Failure
 	for attempt := 1; ; attempt++ {
 		fresh := x.rec.Failure != "" // the last attempt met a stale connection
@@ -177,11 +186,12 @@ func (x *exchange) forward() *Failure {
 		}
 		last, x.rec.Attempts = f, attempt
 		if !x.again(f, attempt) {
-			if f == nil {
+			if f == nil && x.rec.Failure != flagBudget {
 				x.rec.Failure = ""
 			}
 			return f
 		}
+		x.settle(f, x.final)
 		x.rec.Failure = ""
 		if f != nil {
 			x.rec.Failure = f.Flag
@@ -221,6 +231,9 @@ func (x *exchange) attempt(fresh bool) *Failure {
 	if h.Status >= 500 && x.ep.refusedBy(h) {
 		x.tried = append(x.tried, x.ep)
 		return &Failure{"receive", 503, flagRefused, fmt.Errorf("%s of %s: %s", x.ep.describe(), x.where(), h.Get(failureHeader))}
+	}
+	if x.set.usesEWMA() {
+		x.ep.latency.Observe(x.w.loop.Now().Sub(x.tryStart), x.w.loop.Now(), x.set.pool.upstream.Balance.Decay)
 	}
 	return x.informational(h)
 }
@@ -407,6 +420,8 @@ func (x *exchange) end() {
 		x.up = nil
 	}
 	x.endShadows(nil, false)
+	x.settle(x.failed, x.final)
+	x.leave()
 	x.observe()
 	x.down.Finish()
 }

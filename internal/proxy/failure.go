@@ -3,7 +3,9 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/h1"
 )
@@ -35,6 +37,10 @@ const (
 	flagBadRequest   = "bad_request"     // malformed: 400, 431, ...
 	flagBadHandshake = "bad_handshake"   // a gateway's client did not complete TLS: no answer
 	flagTimeout      = "timeout"         // it took longer than a policy allows: 504
+	flagLimit        = "upstream_limit"  // a bound of the service was reached: 503
+	flagRateLimit    = "rate_limited"    // a rate limit said no: 429
+	flagBudget       = "retry_budget"    // the answer stands because the budget for retries is used up
+	flagDeadline     = "deadline"        // the caller does not wait any longer: 504
 	flagFault        = "fault"           // made on purpose by a policy
 	flagOverload     = "overload"        // a bound was reached: 503
 	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
@@ -88,6 +94,10 @@ func (x *exchange) reply(f *Failure) error {
 	h.Length = int64(len(text))
 	h.Add("content-type", "text/plain; charset=utf-8")
 	h.Add(failureHeader, f.Flag)
+	if x.retryAfter > 0 {
+		// In whole seconds, and rather late than early (RFC 9110, section 10.2.3).
+		h.Add("retry-after", strconv.FormatInt(int64((x.retryAfter+time.Second-1)/time.Second), 10))
+	}
 	if x.req != nil && x.req.Method == "HEAD" {
 		return x.down.SendHead(h, true)
 	}

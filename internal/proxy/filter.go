@@ -21,6 +21,9 @@ func (x *exchange) protect() *Failure {
 	}
 	x.startTimeout(x.plan.timeout)
 	if !x.opaque {
+		if f := x.limited(x.plan); f != nil {
+			return f
+		}
 		for i := range x.plan.faults {
 			if f := &x.plan.faults[i]; f.applies(x) {
 				return x.inject(f)

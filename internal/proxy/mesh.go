@@ -116,7 +116,7 @@ func (ep *endpoint) wakeWaiters() {
 
 // dialH2 connects and, but for a plain endpoint, proves both identities.
 func (ep *endpoint) dialH2() (*h2conn, error) {
-	raw, err := ep.connect(connectTimeout)
+	raw, err := ep.connect(ep.timing.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}

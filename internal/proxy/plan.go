@@ -1,13 +1,13 @@
 package proxy
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/resilience"
 	"github.com/weft-mesh/weft/internal/route"
 )
 
@@ -17,15 +17,10 @@ type plan struct {
 	timeout    time.Duration // 0: none
 	tryTimeout time.Duration
 	idle       time.Duration
-	retry      *retryPlan
+	retry      *resilience.RetryPolicy
+	session    *model.Session
 	faults     []fault
-}
-
-// retryPlan is a compiled model.Retry.
-type retryPlan struct {
-	*model.Retry
-	on    map[model.RetryOn]bool
-	codes map[int]bool
+	limits     []*limit
 }
 
 // fault is a compiled model.Fault.
@@ -43,9 +38,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 	if p.NoTimeout {
 		out.timeout = 0
 	}
-	if p.Retry != nil {
-		out.retry = newRetryPlan(p.Retry)
-	}
+	out.retry, out.session = resilience.NewRetryPolicy(p.Retry), p.Session
 	for i := range p.Faults {
 		f := fault{Fault: &p.Faults[i]}
 		if len(f.Matches) > 0 {
@@ -56,69 +49,17 @@ func newPlan(p *model.Policy) (*plan, error) {
 		}
 		out.faults = append(out.faults, f)
 	}
-	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && len(out.faults) == 0 {
+	for i := range p.Limits {
+		l, err := newLimit(p, &p.Limits[i])
+		if err != nil {
+			return nil, fmt.Errorf("policy %s/%s: rate limit %s: %w", p.Ref.Namespace, p.Ref.Name, p.Limits[i].Name, err)
+		}
+		out.limits = append(out.limits, l)
+	}
+	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && len(out.faults)+len(out.limits) == 0 {
 		return nil, nil
 	}
 	return out, nil
-}
-
-const (
-	defaultBackoff    = 25 * time.Millisecond
-	maxBackoffFactor  = 10
-	mostRetryAttempts = 10
-)
-
-func newRetryPlan(r *model.Retry) *retryPlan {
-	kept := *r
-	kept.Attempts = min(kept.Attempts, mostRetryAttempts)
-	kept.Backoff = cmp.Or(kept.Backoff, defaultBackoff)
-	kept.MaxBackoff = max(kept.Backoff, cmp.Or(kept.MaxBackoff, maxBackoffFactor*kept.Backoff))
-	out := &retryPlan{Retry: &kept, on: map[model.RetryOn]bool{}, codes: map[int]bool{}}
-	for _, on := range r.On {
-		out.on[on] = true
-	}
-	if len(r.On) == 0 && len(r.Codes) == 0 {
-		out.on[model.RetryConnect], out.on[model.RetryRefused] = true, true
-	}
-	if out.on[model.Retry5xx] {
-		for _, on := range []model.RetryOn{model.RetryConnect, model.RetryRefused, model.RetryReset, model.RetryTimeout} {
-			out.on[on] = true
-		}
-	}
-	if out.on[model.RetryGatewayError] {
-		for _, code := range []int{502, 503, 504} {
-			out.codes[code] = true
-		}
-	}
-	if out.on[model.Retry4xx] {
-		out.codes[409] = true
-	}
-	for _, code := range r.Codes {
-		out.codes[code] = true
-	}
-	return out
-}
-
-// status reports whether an answer with this status is to be tried again.
-func (r *retryPlan) status(code int) bool {
-	return r.codes[code] || code >= 500 && r.on[model.Retry5xx]
-}
-
-// grpc reports whether an answer with this gRPC status is.
-func (r *retryPlan) grpc(status string) bool {
-	switch status {
-	case "1":
-		return r.on[model.RetryCancelled]
-	case "4":
-		return r.on[model.RetryDeadline]
-	case "8":
-		return r.on[model.RetryExhausted]
-	case "13":
-		return r.on[model.RetryInternal]
-	case "14":
-		return r.on[model.RetryUnavailable]
-	}
-	return false
 }
 
 // filters are a rule's, compiled; nil when there are none.

@@ -83,8 +83,10 @@ func TestRedirectAndDirectAnswers(t *testing.T) {
 		{Matches: prefix("/old"), Filters: model.Filters{Redirect: &model.Redirect{
 			Scheme: "https", Host: "new.example", Status: 301, Path: &model.PathChange{Type: model.ChangePrefix, Value: "/new"},
 		}}},
-		{Matches: prefix("/moved"), Filters: model.Filters{Redirect: &model.Redirect{Status: 308, Port: 8443}},
-			Response: model.HeaderMod{Set: []model.HeaderValue{{Name: "x-by", Value: "weft"}}}},
+		{
+			Matches: prefix("/moved"), Filters: model.Filters{Redirect: &model.Redirect{Status: 308, Port: 8443}},
+			Response: model.HeaderMod{Set: []model.HeaderValue{{Name: "x-by", Value: "weft"}}},
+		},
 		{Matches: prefix("/teapot"), Filters: model.Filters{Direct: &model.DirectAnswer{Status: 418, Body: "short and stout"}}},
 	})
 	resp, _ := ask(t, at, "GET", "/old/a?b=c", "", "host", "old.example:80")

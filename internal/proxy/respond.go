@@ -59,6 +59,9 @@ func (x *exchange) respond() *Failure {
 
 // shapeAnswer makes the changes to the answer that rule and backend ask for.
 func (x *exchange) shapeAnswer(h *message.Head) {
+	if x.plan != nil || x.setCookie != "" {
+		x.keepSession(h)
+	}
 	if x.rule == nil {
 		return
 	}
@@ -144,6 +147,7 @@ func (x *exchange) grpcOutcome(h *message.Head) {
 
 // fail answers for the upstream, or cuts an answer that has begun.
 func (x *exchange) fail(f *Failure) {
+	x.failed = f
 	x.rec.Failure = f.Flag
 	if x.rec.Err = f.Err; f.Flag == flagInternal {
 		x.w.log.Error("exchange failed", "error", f)

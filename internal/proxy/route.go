@@ -163,6 +163,9 @@ func (x *exchange) routeInbound() *Failure {
 		return &Failure{"route", 503, flagNotInbound, fmt.Errorf("this workload serves no port %d", port)}
 	}
 	x.fixed = x.w.program(x.inbound, via)
+	if x.w.config.own != nil && !x.opaque {
+		return x.limited(x.w.config.own)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -30,12 +31,6 @@ func keyOf(m *model.Endpoint) endpointKey {
 	return endpointKey{id: m.ID, address: m.Address, plain: m.Plain, protocol: m.Protocol}
 }
 
-// endpointSet is one worker's view of a pool.
-type endpointSet struct {
-	pool *pool
-	all  []*endpoint
-}
-
 // endpoint is one worker's view of an endpoint: its connections, load and health.
 type endpoint struct {
 	w     *worker
@@ -49,6 +44,9 @@ type endpoint struct {
 	waiters  []*loop.Task
 	dialErr  error
 
+	timing   model.Connections // of the service
+	latency  balance.EWMA
+	sick     bool      // fails its health checks
 	failures int       // consecutive failures to connect
 	retryAt  time.Time // not picked before, while others are there
 	series   map[seriesKey]*telemetry.Series
@@ -58,27 +56,21 @@ type endpoint struct {
 
 func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
 	http2 := m.Plain && (m.Protocol == model.HTTP2 || m.Protocol == model.GRPC)
-	return &endpoint{w: w, model: m, http2: http2}
+	ep := &endpoint{w: w, http2: http2}
+	ep.adopt(m, nil)
+	return ep
 }
 
-// pick chooses an endpoint of a service for a port: least request between two random choices, leaving out
-// those that drain, do not serve the port, or could not be reached just now. tried are left out too.
-func (w *worker) pick(set *endpointSet, port uint16, tried []*endpoint) *endpoint {
-	now := w.loop.Now()
-	usable := func(i int) bool {
-		ep := set.all[i]
-		return ep.serves(port) && now.After(ep.retryAt) && !contains(tried, ep)
+// adopt takes over what a snapshot says of the endpoint.
+func (ep *endpoint) adopt(m *model.Endpoint, up *model.Upstream) {
+	ep.model = m
+	ep.series = nil // rules and services may have gone
+	ep.timing = model.Connections{}
+	if up != nil {
+		ep.timing = up.Connections
 	}
-	load := func(i int) int { return set.all[i].inflight }
-	if i := balance.LeastRequest(len(set.all), usable, load, w.random.Uint64()); i >= 0 {
-		return set.all[i]
-	}
-	// Better one that failed a moment ago than none.
-	desperate := func(i int) bool { return set.all[i].serves(port) && !contains(tried, set.all[i]) }
-	if i := balance.LeastRequest(len(set.all), desperate, load, w.random.Uint64()); i >= 0 {
-		return set.all[i]
-	}
-	return nil
+	ep.timing.ConnectTimeout = cmp.Or(ep.timing.ConnectTimeout, connectTimeout)
+	ep.timing.Idle = cmp.Or(ep.timing.Idle, idleUpstream)
 }
 
 func contains(list []*endpoint, ep *endpoint) bool {
@@ -217,7 +209,7 @@ func (ep *endpoint) takeIdle() *h1conn {
 
 // sweep closes connections that have been idle too long: the oldest are at the front.
 func (ep *endpoint) sweep(now time.Time) {
-	if n := len(ep.idle); n > 0 && ep.inflight == 0 && now.Sub(ep.used) > idleUpstream {
+	if n := len(ep.idle); n > 0 && ep.inflight == 0 && now.Sub(ep.used) > ep.timing.Idle {
 		ep.closeIdle()
 	}
 	if len(ep.conns) > 1 && ep.inflight == 0 {

@@ -25,7 +25,7 @@ func (x *exchange) whenLate() {
 
 // startTry bounds a try.
 func (x *exchange) startTry() {
-	x.tryLate = false
+	x.tryLate, x.tryStart = false, x.w.loop.Now()
 	if x.plan != nil && x.plan.tryTimeout > 0 {
 		x.w.loop.AfterFunc(&x.tryTimer, x.plan.tryTimeout, x.onTryLate)
 	}
@@ -50,7 +50,7 @@ func (x *exchange) interrupt() {
 
 // patience is how long the exchange may wait for a connection.
 func (x *exchange) patience() time.Duration {
-	d, now := connectTimeout, x.w.loop.Now()
+	d, now := x.ep.timing.ConnectTimeout, x.w.loop.Now()
 	if x.limit > 0 {
 		d = min(d, x.rec.Start.Add(x.limit).Sub(now))
 	}

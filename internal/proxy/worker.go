@@ -20,7 +20,9 @@ type worker struct {
 	loop   *loop.Loop
 	log    *slog.Logger
 	config *config
-	sets   []*endpointSet // by pool.index
+	sets   []*endpointSet          // by pool.index
+	pools  map[string]*endpointSet // the same, by pool.key
+	choice choice
 	local  map[localKey]*endpoint
 	random *rand.PCG
 	rec    *telemetry.Recorder
@@ -82,7 +84,8 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,
 		}),
 	}
-	w.config, _ = compile(&model.Snapshot{})
+	w.config, _ = compile(&model.Snapshot{}, nil)
+	w.choice.bind()
 	w.scheduleSweep()
 	return w
 }
@@ -91,28 +94,26 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 func (w *worker) adopt(c *config) {
 	w.config = c
 	w.sets = make([]*endpointSet, len(c.pools))
+	pools := make(map[string]*endpointSet, len(c.pools))
 	kept := make(map[endpointKey]*endpoint, len(w.endpoints))
 	for i, p := range c.pools {
-		set := &endpointSet{pool: p}
-		w.sets[i] = set
-		for j := range p.service.Endpoints {
-			m := &p.service.Endpoints[j]
-			if !p.has(m) {
-				continue
-			}
+		all := make([]*endpoint, len(p.members))
+		for j, m := range p.members {
 			key := keyOf(m)
 			ep := kept[key]
 			if ep == nil {
 				if ep = w.endpoints[key]; ep == nil {
 					ep = newEndpoint(w, m)
 				}
-				ep.model = m
-				ep.series = nil // rules and services may have gone
+				ep.adopt(m, p.service.Upstream)
 				kept[key] = ep
 			}
-			set.all = append(set.all, ep)
+			all[j] = ep
 		}
+		w.sets[i] = w.adoptSet(p, all, w.pools[p.key])
+		pools[p.key] = w.sets[i]
 	}
+	w.pools = pools
 	for key, ep := range w.endpoints {
 		if kept[key] == nil {
 			ep.leave()

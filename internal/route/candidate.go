@@ -18,6 +18,8 @@ type candidate struct {
 	method      string
 	headers     []valuePattern
 	query       []valuePattern
+	more        *morePattern // nil for what the Gateway API can say
+	order       int          // in the table: the lower goes first
 }
 
 // Ranks of a path condition, the most specific first.
@@ -30,14 +32,10 @@ const (
 
 type pathPattern struct {
 	rank  int
-	value string // without trailing slash when it is a prefix
+	value string // without trailing slash when it is a prefix by element
 	re    *regexp.Regexp
-}
-
-type valuePattern struct {
-	name  string
-	value string
-	re    *regexp.Regexp // nil means: equal to value
+	text  bool // a prefix byte by byte
+	fold  bool // letter case does not matter
 }
 
 // hostPattern is "" for any host, "x.y" for that one, and ".x.y" for every name below x.y.
@@ -140,7 +138,7 @@ func newCandidate(m *model.Match) (candidate, error) {
 		return c, fmt.Errorf("path: %w", err)
 	}
 	for i, v := range m.Headers {
-		p, err := newValue(v)
+		p, err := newNamedValue(v)
 		if err != nil {
 			return c, fmt.Errorf("headers[%d]: %w", i, err)
 		}
@@ -148,11 +146,16 @@ func newCandidate(m *model.Match) (candidate, error) {
 		c.headers = append(c.headers, p)
 	}
 	for i, v := range m.Query {
-		p, err := newValue(v)
+		p, err := newNamedValue(v)
 		if err != nil {
 			return c, fmt.Errorf("query[%d]: %w", i, err)
 		}
 		c.query = append(c.query, p)
+	}
+	if m.More != nil {
+		if c.more, err = newMore(m.More); err != nil {
+			return c, fmt.Errorf("more.%w", err)
+		}
 	}
 	return c, nil
 }
@@ -169,42 +172,39 @@ func newHost(s string) (hostPattern, error) {
 }
 
 func newPath(m model.PathMatch) (pathPattern, error) {
+	p := pathPattern{value: m.Value, fold: m.Fold}
 	switch m.Type {
 	case "":
 		if m.Value != "" {
-			return pathPattern{}, fmt.Errorf("value %q without a type", m.Value)
+			return p, fmt.Errorf("value %q without a type", m.Value)
 		}
 		return pathPattern{rank: rankAny}, nil
 	case model.Exact:
-		return pathPattern{rank: rankExact, value: m.Value}, nil
+		p.rank = rankExact
+		return p, nil
 	case model.Prefix:
 		// "/a/" and "/a" are the same prefix (Gateway API, PathMatchPathPrefix).
-		v := strings.TrimRight(m.Value, "/")
-		if v == "" {
-			return pathPattern{rank: rankAny}, nil
+		p.value = strings.TrimRight(m.Value, "/")
+	case model.TextPrefix:
+		p.text = true
+		if m.Value == "/" {
+			p.value = ""
 		}
-		return pathPattern{rank: rankPrefix, value: v}, nil
-	case model.Regex:
-		re, err := compileWhole(m.Value)
-		return pathPattern{rank: rankRegex, value: m.Value, re: re}, err
-	}
-	return pathPattern{}, fmt.Errorf("unknown match type %q; known are exact, prefix, regex", m.Type)
-}
-
-func newValue(m model.ValueMatch) (valuePattern, error) {
-	p := valuePattern{name: m.Name, value: m.Value}
-	if m.Name == "" {
-		return p, fmt.Errorf("no name")
-	}
-	switch m.Type {
-	case "", model.Exact:
-		return p, nil
 	case model.Regex:
 		var err error
-		p.re, err = compileWhole(m.Value)
+		p.rank = rankRegex
+		if p.re, err = compileWhole(m.Value); err == nil && m.Fold {
+			p.re, err = compileWhole("(?i:" + m.Value + ")")
+		}
 		return p, err
+	default:
+		return p, fmt.Errorf("unknown match type %q; known are exact, prefix, textPrefix, regex", m.Type)
 	}
-	return p, fmt.Errorf("%s: unknown match type %q; known are exact, regex", m.Name, m.Type)
+	p.rank = rankPrefix
+	if p.value == "" {
+		return pathPattern{rank: rankAny}, nil
+	}
+	return p, nil
 }
 
 // compileWhole compiles s to match whole values. It is compiled alone first, so that a stray parenthesis

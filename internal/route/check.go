@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // request is what the conditions look at, taken from a head once.
@@ -16,6 +17,14 @@ type request struct {
 	hostLen int
 	host    [maxHost]byte // lower case, without port and trailing dot; filled only by needHost
 	hasHost bool
+}
+
+// scheme is the request's, "http" where the codec could not know.
+func (r *request) scheme() string {
+	if r.head.Scheme == "" {
+		return "http"
+	}
+	return r.head.Scheme
 }
 
 func newRequest(h *message.Head, port uint16) request {
@@ -38,6 +47,11 @@ const (
 	onMethod
 	onHeader
 	onQuery
+	onSource // these are of morePattern
+	onMorePort
+	onScheme
+	onAuthority
+	onMoreMethod
 )
 
 // outcome is the first condition that failed and, for headers and query, its index.
@@ -70,6 +84,9 @@ func (c *candidate) check(r *request) outcome {
 			return outcome{onQuery, i}
 		}
 	}
+	if c.more != nil {
+		return outcome{failed: c.more.check(r)}
+	}
 	return outcome{}
 }
 
@@ -84,30 +101,52 @@ func (h hostPattern) holds(r *request) bool {
 func (p *pathPattern) holds(path string) bool {
 	switch p.rank {
 	case rankExact:
-		return path == p.value
+		return path == p.value || p.fold && equalFold(path, p.value)
 	case rankPrefix:
-		return hasPathPrefix(path, p.value)
+		n := len(p.value)
+		if len(path) < n || !p.text && len(path) > n && path[n] != '/' {
+			return false
+		}
+		return path[:n] == p.value || p.fold && equalFold(path[:n], p.value)
 	case rankRegex:
 		return p.re.MatchString(path)
 	}
 	return true
 }
 
-func (p *valuePattern) holds(v string) bool {
-	if p.re != nil {
-		return p.re.MatchString(v)
+// equalFold compares without regard to the case of ASCII letters.
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
 	}
-	return v == p.value
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c-'A' < 26 {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // header decides on a header field. Repeated fields are one value joined by commas (RFC 9110, section 5.3).
-func (p *valuePattern) header(h *message.Head) bool {
+func (p *valuePattern) header(h *message.Head) bool { return p.hasHeader(h) != p.not }
+
+func (p *valuePattern) hasHeader(h *message.Head) bool {
 	at := -1
 	for i := range h.Fields {
 		if h.Fields[i].Name != p.name {
 			continue
 		}
 		if at >= 0 {
+			if p.kind == model.Present {
+				return true
+			}
 			v, _ := headerValue(h, p.name)
 			return p.holds(v)
 		}
@@ -149,11 +188,7 @@ func (r *request) hostName() []byte {
 		return nil
 	}
 	for i := range len(host) {
-		c := host[i]
-		if c-'A' < 26 {
-			c += 'a' - 'A'
-		}
-		r.host[i] = c
+		r.host[i] = lower(host[i])
 	}
 	r.hostLen = len(host)
 	return r.host[:r.hostLen]

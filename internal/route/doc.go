@@ -5,7 +5,7 @@
 // A Table is immutable: any number of goroutines may use it without locks. Match does not allocate, except
 // where it says so.
 //
-// Order of precedence (Gateway API, HTTPRouteRule.matches): the most specific host, then an exact path, then
+// Order of precedence, unless Options.Ordered (Gateway API, HTTPRouteRule.matches): the most specific host, then an exact path, then
 // the longest prefix, then a regular expression, then the prefix "/" (which says nothing about the path);
 // then a method, the number of header conditions, the number of query conditions, and last the order of the
 // rules and of the matches in them. Where regular expressions stand is left to implementations: they stand

@@ -31,13 +31,24 @@ func (t *Table) Explain(h *message.Head, port uint16) []Verdict {
 		case c == chosen:
 			v.Chosen, v.Reason = true, c.String()
 		case o.holds():
-			v.Reason = "less specific than " + t.describe(chosen) + ": " + lessSpecific(chosen, c)
+			v.Reason = t.behind(chosen, c, &r)
 		default:
 			v.Reason = c.why(o, &r)
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// behind says why c does not take a request that it matches.
+func (t *Table) behind(chosen, c *candidate, r *request) string {
+	switch {
+	case t.ordered && (chosen == nil || chosen.host != c.host):
+		return fmt.Sprintf("the host %s has rules of its own, which stand alone", quote(r.head.Authority))
+	case t.ordered:
+		return "comes after " + t.describe(chosen) + ", which matches too"
+	}
+	return "less specific than " + t.describe(chosen) + ": " + lessSpecific(chosen, c)
 }
 
 func (t *Table) describe(c *candidate) string {
@@ -69,7 +80,7 @@ func (c *candidate) String() string {
 	for i := range c.query {
 		parts = append(parts, "query parameter "+c.query[i].name+" "+c.query[i].String())
 	}
-	if len(parts) == 0 {
+	if parts = c.more.words(parts); len(parts) == 0 {
 		return "takes every request"
 	}
 	return "matches " + strings.Join(parts, ", ")
@@ -95,7 +106,7 @@ func (c *candidate) why(o outcome, r *request) string {
 		raw, ok := queryRaw(r.head.Query(), p.name)
 		return fmt.Sprintf("query parameter %s is %s, rule wants %s", p.name, present(decode(raw), ok), p.String())
 	}
-	return ""
+	return c.more.why(o.failed, r)
 }
 
 // lessSpecific names the first step of precedence that put a before b.
@@ -123,22 +134,24 @@ func hostWords(h hostPattern) string {
 }
 
 func (p *pathPattern) String() string {
+	var s string
 	switch p.rank {
 	case rankExact:
-		return "exact " + quote(p.value)
+		s = "exact " + quote(p.value)
 	case rankPrefix:
-		return "prefix " + quote(p.value)
+		s = "prefix " + quote(p.value)
+		if p.text {
+			s = "text " + s
+		}
 	case rankRegex:
-		return "regex " + quote(p.value)
+		s = "regex " + quote(p.value)
+	default:
+		return `prefix "/"`
 	}
-	return `prefix "/"`
-}
-
-func (p *valuePattern) String() string {
-	if p.re != nil {
-		return "regex " + quote(p.value)
+	if p.fold {
+		s += " in any letter case"
 	}
-	return "exact " + quote(p.value)
+	return s
 }
 
 func present(v string, ok bool) string {

@@ -1,9 +1,6 @@
 package route
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // maxHost bounds the host names compared: 253 bytes (RFC 1035, section 2.3.4) and the dot of a wildcard.
 const maxHost = 254
@@ -14,15 +11,21 @@ type hostIndex struct {
 	wild  map[string]*pathIndex // key ".x.y"
 	any   pathIndex
 	named bool // there are hosts at all
+
+	exclusive bool // rules of less specific hosts are not tried where there are some of a more specific one
 }
 
-// pathIndex holds the candidates of one host, each list by precedence.
+// pathIndex holds the candidates of one host, each list in the order in which they are tried.
 type pathIndex struct {
 	exact    map[string][]*candidate
-	prefixes map[string][]*candidate
-	lengths  []int // of the keys of prefixes, longest first, each once
+	prefixes map[string][]*candidate // by element
+	texts    map[string][]*candidate // byte by byte
+	lengths  []int                   // of the keys of prefixes and texts, longest first, each once
 	regexps  []*candidate
+	folded   []*candidate // in any letter case, but for regular expressions
 	root     []*candidate
+
+	ranked bool // what is found in one of the lists goes before all that is in those after it
 }
 
 // add appends a candidate; the calls come in order of precedence.
@@ -47,13 +50,13 @@ func (x *hostIndex) add(c *candidate) {
 	p.add(c)
 }
 
-func (x *hostIndex) finish() {
-	x.any.finish()
+func (x *hostIndex) finish(byPrecedence bool) {
+	x.any.finish(byPrecedence)
 	for _, p := range x.exact {
-		p.finish()
+		p.finish(byPrecedence)
 	}
 	for _, p := range x.wild {
-		p.finish()
+		p.finish(byPrecedence)
 	}
 }
 
@@ -61,7 +64,7 @@ func (x *hostIndex) finish() {
 func (x *hostIndex) find(r *request) *candidate {
 	host := r.hostName()
 	if p := x.exact[string(host)]; p != nil {
-		if c := p.find(r); c != nil {
+		if c := p.find(r); c != nil || x.exclusive {
 			return c
 		}
 	}
@@ -71,7 +74,7 @@ func (x *hostIndex) find(r *request) *candidate {
 				continue
 			}
 			if p := x.wild[string(host[i:])]; p != nil {
-				if c := p.find(r); c != nil {
+				if c := p.find(r); c != nil || x.exclusive {
 					return c
 				}
 			}
@@ -81,65 +84,78 @@ func (x *hostIndex) find(r *request) *candidate {
 }
 
 func (p *pathIndex) add(c *candidate) {
-	switch c.path.rank {
-	case rankExact:
-		if p.exact == nil {
-			p.exact = map[string][]*candidate{}
-		}
-		p.exact[c.path.value] = append(p.exact[c.path.value], c)
-	case rankPrefix:
-		if p.prefixes == nil {
-			p.prefixes = map[string][]*candidate{}
-		}
-		if _, ok := p.prefixes[c.path.value]; !ok {
-			p.lengths = append(p.lengths, len(c.path.value))
-		}
-		p.prefixes[c.path.value] = append(p.prefixes[c.path.value], c)
-	case rankRegex:
+	switch {
+	case c.path.rank == rankRegex:
 		p.regexps = append(p.regexps, c)
-	default:
+	case c.path.rank == rankAny:
 		p.root = append(p.root, c)
+	case c.path.fold:
+		p.folded = append(p.folded, c)
+	case c.path.rank == rankExact:
+		put(&p.exact, c)
+	default:
+		p.lengths = append(p.lengths, len(c.path.value))
+		if c.path.text {
+			put(&p.texts, c)
+		} else {
+			put(&p.prefixes, c)
+		}
 	}
 }
 
-func (p *pathIndex) finish() {
-	slices.SortFunc(p.lengths, func(a, b int) int { return b - a })
-	p.lengths = slices.Clip(slices.Compact(p.lengths))
+// put appends a candidate to those of its path.
+func put(m *map[string][]*candidate, c *candidate) {
+	if *m == nil {
+		*m = map[string][]*candidate{}
+	}
+	(*m)[c.path.value] = append((*m)[c.path.value], c)
 }
 
-// find returns the first candidate that holds. It looks a prefix up only where the path has an element's
-// end at one of the lengths that occur, so that neither the number of prefixes nor that of the path's
+func (p *pathIndex) finish(byPrecedence bool) {
+	slices.SortFunc(p.lengths, func(a, b int) int { return b - a })
+	p.lengths = slices.Clip(slices.Compact(p.lengths))
+	p.ranked = byPrecedence && len(p.folded) == 0
+}
+
+// find returns the first candidate that holds. It looks a prefix up only at the lengths that occur, and one by
+// element only where the path has an element's end, so that neither the number of prefixes nor that of the path's
 // elements matters alone.
 func (p *pathIndex) find(r *request) *candidate {
+	var best *candidate
 	if len(p.exact) > 0 {
-		if c := first(p.exact[r.path], r); c != nil {
-			return c
+		if best = first(best, p.exact[r.path], r); best != nil && p.ranked {
+			return best
 		}
 	}
 	for _, n := range p.lengths {
-		if n > len(r.path) || n < len(r.path) && r.path[n] != '/' {
+		if n > len(r.path) {
 			continue
 		}
-		if c := first(p.prefixes[r.path[:n]], r); c != nil {
-			return c
+		if len(p.prefixes) > 0 && (n == len(r.path) || r.path[n] == '/') {
+			best = first(best, p.prefixes[r.path[:n]], r)
+		}
+		if len(p.texts) > 0 {
+			best = first(best, p.texts[r.path[:n]], r)
+		}
+		if best != nil && p.ranked {
+			return best
 		}
 	}
-	if c := first(p.regexps, r); c != nil {
-		return c
+	if best = first(best, p.regexps, r); best != nil && p.ranked {
+		return best
 	}
-	return first(p.root, r)
+	return first(first(best, p.folded, r), p.root, r)
 }
 
-func first(cs []*candidate, r *request) *candidate {
+// first returns best, or what of cs goes before it and holds.
+func first(best *candidate, cs []*candidate, r *request) *candidate {
 	for _, c := range cs {
+		if best != nil && c.order > best.order {
+			break
+		}
 		if c.check(r).holds() {
 			return c
 		}
 	}
-	return nil
-}
-
-// hasPathPrefix reports whether path is prefix or lies below it, element by element.
-func hasPathPrefix(path, prefix string) bool {
-	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
+	return best
 }

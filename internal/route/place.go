@@ -13,6 +13,7 @@ import (
 type PathChange struct {
 	kind     model.PathChangeType
 	value    string
+	text     string
 	re       *regexp.Regexp
 	template string
 }
@@ -22,7 +23,7 @@ func CompilePathChange(c *model.PathChange) (*PathChange, error) {
 	if c == nil {
 		return nil, nil
 	}
-	out := &PathChange{kind: c.Type, value: c.Value}
+	out := &PathChange{kind: c.Type, value: c.Value, text: c.Text}
 	if strings.ContainsFunc(c.Value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return nil, fmt.Errorf("path %q has a space or a control character", c.Value)
 	}
@@ -33,6 +34,7 @@ func CompilePathChange(c *model.PathChange) (*PathChange, error) {
 		if !strings.HasPrefix(c.Value, "/") {
 			return nil, fmt.Errorf("path %q does not begin with /", c.Value)
 		}
+	case model.ChangeText:
 	case model.ChangeRegex:
 		var err error
 		if out.re, err = regexp.Compile(c.Regex); err != nil {
@@ -77,6 +79,12 @@ func (c *PathChange) Append(dst []byte, path, prefix string) []byte {
 	case model.ChangePrefix:
 		prefix = strings.TrimRight(prefix, "/")
 		dst = append(append(dst, c.value...), strings.TrimPrefix(path, prefix)...)
+	case model.ChangeText:
+		dst = append(dst, c.value...)
+		if len(path) >= len(c.text) && equalFold(path[:len(c.text)], c.text) {
+			path = path[len(c.text):]
+		}
+		dst = append(dst, path...)
 	default:
 		dst = append(dst, c.re.ReplaceAllString(path, c.template)...)
 	}

@@ -1,15 +1,26 @@
 package route
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/model"
+)
 
 // parameter decides on the first query parameter of the pattern's name (Gateway API, HTTPQueryParamMatch).
-func (p *valuePattern) parameter(query string) bool {
+func (p *valuePattern) parameter(query string) bool { return p.hasParameter(query) != p.not }
+
+func (p *valuePattern) hasParameter(query string) bool {
 	raw, ok := queryRaw(query, p.name)
 	if !ok {
 		return false
 	}
-	if p.re != nil {
+	switch p.kind {
+	case model.Present:
+		return true
+	case model.Regex:
 		return p.re.MatchString(decode(raw))
+	case model.TextPrefix:
+		return matchDecoded(raw, p.value, true)
 	}
 	return equalDecoded(raw, p.value)
 }
@@ -28,9 +39,15 @@ func queryRaw(query, name string) (string, bool) {
 }
 
 // equalDecoded reports whether raw, decoded, is want. It does not allocate.
-func equalDecoded(raw, want string) bool {
+func equalDecoded(raw, want string) bool { return matchDecoded(raw, want, false) }
+
+// matchDecoded is equalDecoded, or reports whether raw, decoded, begins with want.
+func matchDecoded(raw, want string, prefix bool) bool {
 	n := 0
 	for i := 0; i < len(raw); n++ {
+		if prefix && n == len(want) {
+			return true
+		}
 		c, width := decodeByte(raw[i:])
 		if n >= len(want) || want[n] != c {
 			return false

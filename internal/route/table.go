@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,15 +12,30 @@ import (
 // Table is the compiled form of a service's rules. The zero Table has no rules and matches nothing.
 type Table struct {
 	refs  []model.RuleRef
-	order []*candidate // all of them, by precedence
+	order []*candidate // all of them, in the order in which they are tried
 	hosts hostIndex
+
+	ordered bool // as the rules stand, not by precedence
+}
+
+// Options say how rules are tried, and for whom.
+type Options struct {
+	// Ordered tables try rules as they stand: the first that matches takes the request. The most specific host
+	// that any rule names goes first all the same, and hides the rules of less specific ones (as Envoy's virtual hosts).
+	Ordered bool
+
+	// Client is who makes the requests: conditions on the source are decided for it, once. For nil they do not hold.
+	Client *model.Workload
 }
 
 // Compile builds the table of the rules, which stand in order of precedence between equals. It compiles
 // every regular expression once. An error names the rule and the field. The table keeps no reference to
 // the slice, but to the strings in it.
-func Compile(rules []model.Rule) (*Table, error) {
-	t := &Table{refs: make([]model.RuleRef, len(rules))}
+func Compile(rules []model.Rule) (*Table, error) { return CompileWith(rules, Options{}) }
+
+// CompileWith is Compile with options.
+func CompileWith(rules []model.Rule, o Options) (*Table, error) {
+	t := &Table{refs: make([]model.RuleRef, len(rules)), ordered: o.Ordered}
 	for i := range rules {
 		t.refs[i] = rules[i].Ref
 		cs, err := ruleCandidates(&rules[i], i)
@@ -28,12 +44,27 @@ func Compile(rules []model.Rule) (*Table, error) {
 		}
 		t.order = append(t.order, cs...)
 	}
-	slices.SortStableFunc(t.order, precedence)
-	for _, c := range t.order {
-		t.hosts.add(c)
+	slices.SortStableFunc(t.order, t.compare)
+	t.hosts.exclusive = o.Ordered
+	for i, c := range t.order {
+		c.order = i
+		if c.more != nil {
+			c.more.decide(o.Client)
+		}
+		if c.more == nil || c.more.foreign == "" {
+			t.hosts.add(c)
+		}
 	}
-	t.hosts.finish()
+	t.hosts.finish(!o.Ordered)
 	return t, nil
+}
+
+// compare tells which of two candidates is tried first.
+func (t *Table) compare(a, b *candidate) int {
+	if !t.ordered {
+		return precedence(a, b)
+	}
+	return cmp.Or(cmp.Compare(b.host.rank(), a.host.rank()), cmp.Compare(a.rule, b.rule), cmp.Compare(a.match, b.match))
 }
 
 // Match returns the rule that takes the request h for the service's port: its index among the rules given
@@ -48,7 +79,7 @@ func (t *Table) Match(h *message.Head, port uint16) (rule, match int, ok bool) {
 	return 0, 0, false
 }
 
-// find is the decision: the first candidate by precedence whose conditions all hold. The index only leaves
+// find is the decision: the first candidate in order whose conditions all hold. The index only leaves
 // out candidates whose host or path cannot hold.
 func (t *Table) find(h *message.Head, port uint16) *candidate {
 	r := newRequest(h, port)

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// TestGRPCStatuses: each of the seventeen codes reaches the client with its message and its details as the program
+// gave them (grpc-status, grpc-message, grpc-status-details-bin).
+func TestGRPCStatuses(t *testing.T) {
+	grpcShapes(t, func(ctx context.Context, t *testing.T, _ *grpcProgram, c *grpc.ClientConn) {
+		for code := codes.OK; code <= codes.Unauthenticated; code++ {
+			_, want := fail(ctx, []byte{byte(code)})
+			_, err := call(ctx, c, "Fail", []byte{byte(code)})
+			if !proto.Equal(status.Convert(err).Proto(), status.Convert(want).Proto()) {
+				t.Errorf("%v arrives as %v", want, status.Convert(err).Proto())
+			}
+			if code != codes.OK && len(status.Convert(err).Details()) != 2 {
+				t.Errorf("%v: the details are %v", code, status.Convert(err).Details())
+			}
+		}
+	})
+}
+
+// TestGRPCTrailersOnly: an answer of a head alone (gRPC over HTTP/2, "Trailers-Only") is passed on as such.
+func TestGRPCTrailersOnly(t *testing.T) {
+	grpcShapes(t, func(ctx context.Context, t *testing.T, _ *grpcProgram, c *grpc.ClientConn) {
+		s := openStream(ctx, t, c, "Refuse")
+		err := s.RecvMsg(&bytesMessage{})
+		if st := status.Convert(err); st.Code() != codes.PermissionDenied || st.Message() != "not you" {
+			t.Errorf("%v", err)
+		}
+		if h, err := s.Header(); len(h) != 0 || err != nil {
+			t.Errorf("a head beside the trailers: %v, %v", h, err)
+		}
+		if _, err := call(ctx, c, "None", nil); status.Code(err) != codes.Unimplemented {
+			t.Errorf("a method the program does not have: %v", err)
+		}
+	})
+}
+
+// TestGRPCMetadata: values of any bytes (-bin), several of one name and empty ones pass both ways, in heads and
+// trailers.
+func TestGRPCMetadata(t *testing.T) {
+	grpcShapes(t, func(ctx context.Context, t *testing.T, _ *grpcProgram, c *grpc.ClientConn) {
+		want := metadata.MD{
+			"x-all-bin":   {string(allBytes())},
+			"x-two-bin":   {"\x00\x01", "\xff"},
+			"x-text":      {"a, b; c=\"d\"", "e"},
+			"x-empty-bin": {""},
+		}
+		var head, trailer metadata.MD
+		in := []byte("hello")
+		out, err := call(metadata.NewOutgoingContext(ctx, want), c, "Metadata", in, grpc.Header(&head), grpc.Trailer(&trailer))
+		if err != nil || !bytes.Equal(in, out) {
+			t.Fatalf("%q, %v", out, err)
+		}
+		for where, got := range map[string]metadata.MD{"head": head, "trailers": trailer} {
+			for _, name := range slices.Sorted(maps.Keys(want)) {
+				if !slices.Equal(got.Get(name), want.Get(name)) {
+					t.Errorf("%s in the %s: %q, want %q", name, where, got.Get(name), want.Get(name))
+				}
+			}
+		}
+	})
+}
+
+// TestGRPCFailuresOfOurs: what the proxy refuses has the status that a client of gRPC expects.
+func TestGRPCFailuresOfOurs(t *testing.T) {
+	l, p := newLab(t), newGRPCProgram(t)
+	nobody, gone := name("nobody"), name("gone")
+	path := func(to model.ServiceName, path string) model.Rule {
+		return model.Rule{
+			Matches:  []model.Match{{Path: model.PathMatch{Type: model.Exact, Value: path}}},
+			Backends: []model.Backend{{Service: to, Port: 80, Weight: 1}},
+		}
+	}
+	port := []model.Port{{Number: 80, Protocol: model.GRPC}}
+	s := edgeOf(p.at, model.GRPC, model.Socket{Address: loopback, Kind: model.SocketHTTP, Listeners: []model.Listener{{
+		Name: "grpc", Rules: []model.Rule{
+			path(name("web"), "/test.Echo/Say"), path(nobody, "/test.Echo/Nobody"), path(gone, "/test.Echo/Gone"),
+		},
+	}}})
+	s.Services = append(s.Services, model.Service{Name: nobody, Ports: port}, model.Service{
+		Name: gone, Ports: port,
+		Endpoints: []model.Endpoint{{ID: "gone-1", Address: loopbackPort(1), Plain: true, Protocol: model.GRPC}},
+	})
+	_, at := l.gateway(s, 1)
+	c := grpcClient(t, at)
+	for _, x := range []struct {
+		method string
+		want   codes.Code
+		flag   string
+	}{
+		{"Say", codes.OK, ""},
+		{"Nobody", codes.Unavailable, flagNoEndpoints},
+		{"Gone", codes.Unavailable, flagConnect},
+		{"Elsewhere", codes.Unimplemented, flagNoRoute},
+	} {
+		var trailer metadata.MD
+		_, err := call(t.Context(), c, x.method, []byte("x"), grpc.Trailer(&trailer))
+		if status.Code(err) != x.want {
+			t.Errorf("%s: %v, want %v", x.method, err, x.want)
+		}
+		if got := trailer.Get(failureHeader); x.flag != "" && !slices.Equal(got, []string{x.flag}) {
+			t.Errorf("%s: %s is %q, want %q", x.method, failureHeader, got, x.flag)
+		}
+	}
+}
