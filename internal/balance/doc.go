@@ -9,5 +9,5 @@
 // Tables (Ring, MaglevTable) and functions may be used by any number of goroutines. A Set and an EWMA belong to
 // one event loop; Set.Clone makes another that shares the tables.
 //
-// Limits: MaxTable entries in a table. A weight of 0 counts as 1.
+// Limits: MaxTable entries in a table, besides one for each endpoint. A weight of 0 counts as 1.
 package balance

@@ -3,6 +3,7 @@ package balance
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -11,9 +12,9 @@ import (
 const MaxTable = 1 << 20
 
 const (
-	defaultRing    = 1024 // points, as Envoy and Istio have it
-	pointsPerEntry = 160  // on average, at least: ketama's number. It keeps shares within about 1/sqrt(160) = 8%
-	maxWalk        = 32   // entries looked at after the one hashed to, before every endpoint is ranked instead
+	defaultRing = 1024 // points, as Envoy and Istio have it
+	perKey      = 512  // points of a key: shares have a deviation of 1/sqrt(512) = 4%
+	maxWalk     = 32   // entries looked at after the one hashed to, before every endpoint is ranked instead
 )
 
 // Ring is a ring of hashed points (consistent hashing: Karger et al. 1997; ketama). A key belongs to the endpoint
@@ -25,28 +26,25 @@ type Ring struct {
 	ranks  ranking
 }
 
-// BuildRing makes a ring of at least size points (0: 1024) and of 160 for each key on average, fewer when that is
-// more than MaxTable. weights (nil: all 1) gives the share of each key's points. It fails when size is negative,
-// or size or the number of keys is over MaxTable, or weights has another length than keys. It depends on keys and
-// weights, not on their order.
+// BuildRing makes a ring of at least size points (0: 1024). A key has 512, whatever the number of keys, so that none
+// but its own move when it leaves; more if that is less than size, fewer if it is more than MaxTable. weights (nil:
+// all 1) are compared with the power of two below the largest: that one's key has 512 to 1023 points, others in
+// proportion, at least one. It fails when size is negative, or size or the number of keys is over MaxTable, or weights
+// has another length than keys. It depends on keys and weights, not on their order.
 func BuildRing(keys []string, weights []uint32, size int) (*Ring, error) {
 	ranks, err := newRanking(keys, weights, size)
 	if err != nil {
 		return nil, fmt.Errorf("ring: %w", err)
 	}
-	if size == 0 {
-		size = defaultRing
-	}
-	size = max(size, min(MaxTable, pointsPerEntry*len(keys)))
+	counts, total := ranks.points(cmp.Or(size, defaultRing))
 	type point struct {
 		hash  uint64
 		owner int32
 	}
-	points := make([]point, 0, size+len(keys))
+	points := make([]point, 0, total)
 	for i := range keys {
-		n := max(1, int(float64(size)*ranks.weights[i]/ranks.total+0.5))
 		seq := words(ranks.hashes[i])
-		for range n {
+		for range counts[i] {
 			points = append(points, point{seq.next(), int32(i)})
 		}
 	}
@@ -58,6 +56,26 @@ func BuildRing(keys []string, weights []uint32, size int) (*Ring, error) {
 		r.hashes[i], r.owners[i] = p.hash, p.owner
 	}
 	return r, nil
+}
+
+// points is how many each key of a ring has, and their sum.
+func (r *ranking) points(size int) (counts []int, total int) {
+	counts = make([]int, len(r.weights))
+	if len(counts) == 0 {
+		return counts, 0
+	}
+	unit := perKey / math.Exp2(math.Floor(math.Log2(slices.Max(r.weights))))
+	switch sum := unit * r.total; {
+	case sum < float64(size):
+		unit *= float64(size) / sum
+	case sum > MaxTable:
+		unit *= MaxTable / sum
+	}
+	for i, w := range r.weights {
+		counts[i] = max(1, int(math.Ceil(unit*w)))
+		total += counts[i]
+	}
+	return counts, total
 }
 
 // Lookup returns the index of the key whose point follows the hash, among those that are usable: it goes round

@@ -67,7 +67,7 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time) (*config, error
 	}
 	for i := range s.Services {
 		m := &s.Services[i]
-		table, err := route.Compile(m.Rules)
+		table, err := c.table(m.Rules, m.Ordered)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
@@ -153,6 +153,11 @@ func (c *config) resolveBackend(b *backend, policy *model.Policy) (err error) {
 		b.plan, err = newPlan(model.MergePolicy(policy, own))
 	}
 	return err
+}
+
+// table compiles rules for the workload's requests.
+func (c *config) table(rules []model.Rule, ordered bool) (*route.Table, error) {
+	return route.CompileWith(rules, route.Options{Ordered: ordered, Client: &c.snapshot.Workload})
 }
 
 // clientPolicy is what of a service's policy its clients' proxies see to. Its rate limits are the servers' proxies'

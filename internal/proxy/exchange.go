@@ -414,13 +414,13 @@ func (x *exchange) end() {
 	for x.pumping {
 		x.w.loop.Park()
 	}
+	x.settle(x.failed, x.final)
 	if x.up != nil {
 		x.up.Finish()
 		x.ep.inflight--
 		x.up = nil
 	}
 	x.endShadows(nil, false)
-	x.settle(x.failed, x.final)
 	x.leave()
 	x.observe()
 	x.down.Finish()

@@ -34,6 +34,7 @@ func seal(name string, r *discoveryv1.Resource) *discoveryv1.Resource {
 func ServiceToWire(s *model.Service) *discoveryv1.Service {
 	w := &discoveryv1.Service{
 		Name: nameText(s.Name), Policy: jsonToWire(s.Policy, s.Policy == nil), Upstream: jsonToWire(s.Upstream, s.Upstream == nil),
+		Ordered: s.Ordered,
 	}
 	if s.VIP.IsValid() {
 		w.Vip = s.VIP.AsSlice()
@@ -49,7 +50,7 @@ func ServiceToWire(s *model.Service) *discoveryv1.Service {
 
 // ServiceFromWire is the inverse of ServiceToWire. Its errors name the field that is bad.
 func ServiceFromWire(w *discoveryv1.Service) (model.Service, error) {
-	s := model.Service{}
+	s := model.Service{Ordered: w.GetOrdered()}
 	if err := s.Name.UnmarshalText([]byte(w.GetName())); err != nil {
 		return s, err
 	}

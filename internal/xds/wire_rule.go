@@ -24,8 +24,9 @@ func ruleToWire(r *model.Rule) *discoveryv1.Rule {
 	for _, m := range r.Matches {
 		wm := &discoveryv1.Match{Method: m.Method, Headers: valuesToWire(m.Headers), Query: valuesToWire(m.Query)}
 		if m.Path != (model.PathMatch{}) {
-			wm.Path = &discoveryv1.ValueMatch{Type: string(m.Path.Type), Value: m.Path.Value}
+			wm.Path = &discoveryv1.ValueMatch{Type: string(m.Path.Type), Value: m.Path.Value, Fold: m.Path.Fold}
 		}
+		wm.More = jsonToWire(m.More, m.More == nil)
 		w.Matches = append(w.Matches, wm)
 	}
 	for _, b := range r.Backends {
@@ -63,7 +64,10 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 		if m.Path.Type, err = matchType(wm.GetPath().GetType()); err != nil {
 			return r, fmt.Errorf("match %d: path: %w", i, err)
 		}
-		m.Path.Value = wm.GetPath().GetValue()
+		m.Path.Value, m.Path.Fold = wm.GetPath().GetValue(), wm.GetPath().GetFold()
+		if m.More, err = optionalFromWire[model.MoreMatch](wm.GetMore(), "more"); err != nil {
+			return r, fmt.Errorf("match %d: %w", i, err)
+		}
 		if m.Headers, err = valuesFromWire(wm.GetHeaders()); err != nil {
 			return r, fmt.Errorf("match %d: %w", i, err)
 		}
@@ -94,7 +98,7 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 // matchType refuses a way to compare that this program does not know: to ignore it would widen the rule.
 func matchType(s string) (model.MatchType, error) {
 	switch t := model.MatchType(s); t {
-	case "", model.Exact, model.Prefix, model.Regex:
+	case "", model.Exact, model.Prefix, model.Regex, model.TextPrefix, model.Present:
 		return t, nil
 	}
 	return "", fmt.Errorf("unknown match type %q", s)
@@ -103,7 +107,7 @@ func matchType(s string) (model.MatchType, error) {
 func valuesToWire(in []model.ValueMatch) []*discoveryv1.ValueMatch {
 	var out []*discoveryv1.ValueMatch
 	for _, v := range in {
-		out = append(out, &discoveryv1.ValueMatch{Name: v.Name, Type: string(v.Type), Value: v.Value})
+		out = append(out, &discoveryv1.ValueMatch{Name: v.Name, Type: string(v.Type), Value: v.Value, Not: v.Not})
 	}
 	return out
 }
@@ -115,7 +119,7 @@ func valuesFromWire(in []*discoveryv1.ValueMatch) ([]model.ValueMatch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.GetName(), err)
 		}
-		out = append(out, model.ValueMatch{Name: v.GetName(), Type: t, Value: v.GetValue()})
+		out = append(out, model.ValueMatch{Name: v.GetName(), Type: t, Value: v.GetValue(), Not: v.GetNot()})
 	}
 	return out, nil
 }

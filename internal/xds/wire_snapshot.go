@@ -13,7 +13,7 @@ import (
 func WorkloadToWire(trustDomain string, w model.Workload) *discoveryv1.Workload {
 	return &discoveryv1.Workload{
 		Id: w.ID, Identity: w.Identity.String(), Service: nameText(w.Service), Labels: w.Labels,
-		Inbound: InboundToWire(w.Inbound), TrustDomain: trustDomain,
+		Inbound: InboundToWire(w.Inbound), TrustDomain: trustDomain, Policy: jsonToWire(w.Policy, w.Policy == nil),
 	}
 }
 
@@ -27,6 +27,9 @@ func WorkloadFromWire(w *discoveryv1.Workload) (trustDomain string, out model.Wo
 		return "", out, fmt.Errorf("workload: %w", err)
 	}
 	if out.Inbound, err = InboundFromWire(w.GetInbound()); err != nil {
+		return "", out, fmt.Errorf("workload: %w", err)
+	}
+	if out.Policy, err = optionalFromWire[model.Policy](w.GetPolicy(), "policy"); err != nil {
 		return "", out, fmt.Errorf("workload: %w", err)
 	}
 	return w.GetTrustDomain(), out, nil

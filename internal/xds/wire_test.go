@@ -68,10 +68,13 @@ func drawRule(t *rapid.T) model.Rule {
 	for range rapid.IntRange(0, 2).Draw(t, "matches") {
 		m := model.Match{Method: rapid.SampledFrom([]string{"", "GET"}).Draw(t, "method")}
 		if rapid.Bool().Draw(t, "path") {
-			m.Path = model.PathMatch{Type: kind.Draw(t, "type"), Value: "/" + label.Draw(t, "value")}
+			m.Path = model.PathMatch{Type: kind.Draw(t, "type"), Value: "/" + label.Draw(t, "value"), Fold: rapid.Bool().Draw(t, "fold")}
+		}
+		if rapid.Bool().Draw(t, "more") {
+			m.More = &model.MoreMatch{Port: rapid.Uint16().Draw(t, "mport"), Source: &model.SourceMatch{Namespace: label.Draw(t, "sns")}}
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "headers") {
-			m.Headers = append(m.Headers, model.ValueMatch{Name: label.Draw(t, "h"), Type: model.Exact, Value: label.Draw(t, "v")})
+			m.Headers = append(m.Headers, model.ValueMatch{Name: label.Draw(t, "h"), Type: model.Exact, Value: label.Draw(t, "v"), Not: rapid.Bool().Draw(t, "not")})
 			m.Query = append(m.Query, model.ValueMatch{Name: label.Draw(t, "q"), Type: model.Regex, Value: label.Draw(t, "v")})
 		}
 		r.Matches = append(r.Matches, m)
@@ -98,7 +101,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 	}
 	s := &model.Snapshot{
 		Revision: rapid.Int64Range(0, 1<<40).Draw(t, "revision"), TrustDomain: "mesh.test",
-		Workload: model.Workload{ID: label.Draw(t, "id"), Identity: id("workload"), Service: model.ServiceName{Namespace: "default", Name: label.Draw(t, "own")}},
+		Workload: model.Workload{ID: label.Draw(t, "id"), Identity: id("workload"), Service: model.ServiceName{Namespace: "default", Name: label.Draw(t, "own")}, Policy: drawPolicy(t)},
 	}
 	names := rapid.SliceOfNDistinct(label, 0, 4, rapid.ID).Draw(t, "services")
 	slices.Sort(names)
@@ -106,7 +109,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 		svc := model.Service{
 			Name:  model.ServiceName{Namespace: "default", Name: n},
 			VIP:   netip.AddrFrom4([4]byte{240, 240, rapid.Byte().Draw(t, "vip"), 1}),
-			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}}, Policy: drawPolicy(t), Upstream: drawUpstream(t),
+			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}}, Policy: drawPolicy(t), Upstream: drawUpstream(t), Ordered: rapid.Bool().Draw(t, "ordered"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "rules") {
 			svc.Rules = append(svc.Rules, drawRule(t))

@@ -514,6 +514,7 @@ type Workload struct {
 	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Inbound       []*Inbound             `protobuf:"bytes,5,rep,name=inbound,proto3" json:"inbound,omitempty"`
 	TrustDomain   string                 `protobuf:"bytes,6,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	Policy        []byte                 `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"` // JSON of the policy of requests that come in
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +591,13 @@ func (x *Workload) GetTrustDomain() string {
 	return ""
 }
 
+func (x *Workload) GetPolicy() []byte {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
 type Inbound struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServicePort   uint32                 `protobuf:"varint,1,opt,name=service_port,json=servicePort,proto3" json:"service_port,omitempty"`
@@ -658,6 +666,7 @@ type Service struct {
 	Rules         []*Rule                `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
 	Policy        []byte                 `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`     // JSON of the policy of requests; a field that a proxy does not know is refused, as in all JSON here
 	Upstream      []byte                 `protobuf:"bytes,6,opt,name=upstream,proto3" json:"upstream,omitempty"` // JSON of how endpoints are reached and chosen
+	Ordered       bool                   `protobuf:"varint,7,opt,name=ordered,proto3" json:"ordered,omitempty"`  // the first rule that matches, in place of precedence
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +741,13 @@ func (x *Service) GetUpstream() []byte {
 		return x.Upstream
 	}
 	return nil
+}
+
+func (x *Service) GetOrdered() bool {
+	if x != nil {
+		return x.Ordered
+	}
+	return false
 }
 
 type Port struct {
@@ -984,6 +1000,7 @@ type Match struct {
 	Method        string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	Headers       []*ValueMatch          `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
 	Query         []*ValueMatch          `protobuf:"bytes,4,rep,name=query,proto3" json:"query,omitempty"`
+	More          []byte                 `protobuf:"bytes,5,opt,name=more,proto3" json:"more,omitempty"` // JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,11 +1063,20 @@ func (x *Match) GetQuery() []*ValueMatch {
 	return nil
 }
 
+func (x *Match) GetMore() []byte {
+	if x != nil {
+		return x.More
+	}
+	return nil
+}
+
 type ValueMatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	Value         string                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Not           bool                   `protobuf:"varint,4,opt,name=not,proto3" json:"not,omitempty"`
+	Fold          bool                   `protobuf:"varint,5,opt,name=fold,proto3" json:"fold,omitempty"` // of a path: letter case does not matter
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1104,6 +1130,20 @@ func (x *ValueMatch) GetValue() string {
 		return x.Value
 	}
 	return ""
+}
+
+func (x *ValueMatch) GetNot() bool {
+	if x != nil {
+		return x.Not
+	}
+	return false
+}
+
+func (x *ValueMatch) GetFold() bool {
+	if x != nil {
+		return x.Fold
+	}
+	return false
 }
 
 type HeaderMod struct {
@@ -2619,28 +2659,30 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\aservice\x18\x04 \x01(\v2\x1a.weft.discovery.v1.ServiceH\x00R\aservice\x12<\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1c.weft.discovery.v1.EndpointsH\x00R\tendpoints\x12-\n" +
 	"\x04taps\x18\x06 \x01(\v2\x17.weft.discovery.v1.TapsH\x00R\x04tapsB\x06\n" +
-	"\x04body\"\xa5\x02\n" +
+	"\x04body\"\xbd\x02\n" +
 	"\bWorkload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\x12?\n" +
 	"\x06labels\x18\x04 \x03(\v2'.weft.discovery.v1.Workload.LabelsEntryR\x06labels\x124\n" +
 	"\ainbound\x18\x05 \x03(\v2\x1a.weft.discovery.v1.InboundR\ainbound\x12!\n" +
-	"\ftrust_domain\x18\x06 \x01(\tR\vtrustDomain\x1a9\n" +
+	"\ftrust_domain\x18\x06 \x01(\tR\vtrustDomain\x12\x16\n" +
+	"\x06policy\x18\a \x01(\fR\x06policy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +
 	"\aInbound\x12!\n" +
 	"\fservice_port\x18\x01 \x01(\rR\vservicePort\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\xc1\x01\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\xdb\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vip\x18\x02 \x01(\fR\x03vip\x12-\n" +
 	"\x05ports\x18\x03 \x03(\v2\x17.weft.discovery.v1.PortR\x05ports\x12-\n" +
 	"\x05rules\x18\x04 \x03(\v2\x17.weft.discovery.v1.RuleR\x05rules\x12\x16\n" +
 	"\x06policy\x18\x05 \x01(\fR\x06policy\x12\x1a\n" +
-	"\bupstream\x18\x06 \x01(\fR\bupstream\":\n" +
+	"\bupstream\x18\x06 \x01(\fR\bupstream\x12\x18\n" +
+	"\aordered\x18\a \x01(\bR\aordered\":\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\tR\bprotocol\"\xee\x02\n" +
@@ -2660,17 +2702,20 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rule\x18\x04 \x01(\x05R\x04rule\x12\x12\n" +
 	"\x04file\x18\x05 \x01(\tR\x04file\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\x05R\x04line\"\xc0\x01\n" +
+	"\x04line\x18\x06 \x01(\x05R\x04line\"\xd4\x01\n" +
 	"\x05Match\x121\n" +
 	"\x04path\x18\x01 \x01(\v2\x1d.weft.discovery.v1.ValueMatchR\x04path\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x127\n" +
 	"\aheaders\x18\x03 \x03(\v2\x1d.weft.discovery.v1.ValueMatchR\aheaders\x123\n" +
-	"\x05query\x18\x04 \x03(\v2\x1d.weft.discovery.v1.ValueMatchR\x05query\"J\n" +
+	"\x05query\x18\x04 \x03(\v2\x1d.weft.discovery.v1.ValueMatchR\x05query\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\fR\x04more\"p\n" +
 	"\n" +
 	"ValueMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\tR\x05value\"\x87\x01\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\x12\x10\n" +
+	"\x03not\x18\x04 \x01(\bR\x03not\x12\x12\n" +
+	"\x04fold\x18\x05 \x01(\bR\x04fold\"\x87\x01\n" +
 	"\tHeaderMod\x120\n" +
 	"\x03set\x18\x01 \x03(\v2\x1e.weft.discovery.v1.HeaderValueR\x03set\x120\n" +
 	"\x03add\x18\x02 \x03(\v2\x1e.weft.discovery.v1.HeaderValueR\x03add\x12\x16\n" +
