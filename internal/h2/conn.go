@@ -138,7 +138,8 @@ func NewConn(cfg Config, ev Handler) *Conn {
 // Output returns the bytes to write. They are valid until the next call of any method.
 func (c *Conn) Output() []byte { return c.out[c.written:] }
 
-// maxKeptOutput is the capacity an empty output buffer may keep.
+// maxKeptOutput is the capacity an empty output buffer may keep; while streams are open, twice as much, since bulk
+// would fill it anew with each write.
 const maxKeptOutput = 32 << 10
 
 // Discard takes n bytes off the front of the output: they have been written.
@@ -148,7 +149,7 @@ func (c *Conn) Discard(n int) {
 		return
 	}
 	c.out, c.written, c.control = c.out[:0], 0, 0
-	if cap(c.out) > maxKeptOutput {
+	if most := maxKeptOutput; cap(c.out) > most && (len(c.streams) == 0 || cap(c.out) > 2*most) {
 		c.out = nil
 	}
 }
@@ -229,7 +230,7 @@ func (c *Conn) Receive(p []byte) error {
 		}
 		p = p[n:]
 	}
-	if len(c.in) == 0 {
+	if len(c.in) == 0 && len(c.streams) == 0 {
 		c.in = nil // idle connections hold nothing
 	}
 	return nil

@@ -39,6 +39,20 @@ func newHeld(t testing.TB) *held {
 	return h
 }
 
+// reaches polls until n is want or more, with the patience of a test that does much.
+func reaches(t testing.TB, n *atomic.Int64, want int64) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(tunnelPatience / 2); n.Load() < want; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Logf("%d, want %d", n.Load(), want)
+			return false
+		}
+	}
+	return true
+}
+
 // deaf passes connections on to at and takes out of what comes back how many streams are allowed, so that the
 // client behind it learns of the bound by its refusals alone.
 func deaf(t testing.TB, at netip.AddrPort) netip.AddrPort {
@@ -114,9 +128,12 @@ func TestMaxStreams(t *testing.T) {
 			answered.Add(1)
 		})
 	}
-	eventually(t, "the connection is full", func() bool { return program.holding.Load() == maxStreams })
+	full := reaches(t, &program.holding, maxStreams)
 	close(program.release)
 	wg.Wait()
+	if !full {
+		t.Error("the connection was never full")
+	}
 	if n := answered.Load(); n != requests {
 		t.Errorf("%d of %d requests are answered", n, requests)
 	}
@@ -146,7 +163,9 @@ func TestStreamsBeyondTheBound(t *testing.T) {
 				t.Fatalf("stream %d: %v", f.StreamID, f.ErrCode)
 			}
 			if refused++; refused == beyond {
-				eventually(t, "the others are at work", func() bool { return program.holding.Load() == maxStreams })
+				if !reaches(t, &program.holding, maxStreams) {
+					t.Error("the others are not at work")
+				}
 				close(program.release)
 			}
 		case *http2.HeadersFrame:

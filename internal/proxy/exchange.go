@@ -217,6 +217,9 @@ func (x *exchange) attempt(fresh bool) *Failure {
 			return x.headFailure(err)
 		}
 		x.tried = append(x.tried, x.ep)
+		if errors.Is(err, errOverload) {
+			return &Failure{"connect", 503, flagOverload, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
+		}
 		return &Failure{"connect", 503, flagConnect, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
 	}
 	x.up = up

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/weft-mesh/weft/internal/h2"
 	"github.com/weft-mesh/weft/internal/loop"
@@ -23,7 +24,8 @@ type h2stream struct {
 	c *h2conn
 	s *h2.Stream
 
-	in, lent []byte          // received; given out by the last Data
+	in       [][]byte        // received, in buffers of the loop
+	lent     []byte          // given out by the last Data
 	early    []*message.Head // informational responses that nobody has taken yet
 	gotHead  bool            // the request, or the final response, is here
 	ended    bool            // all of the message is here
@@ -78,18 +80,22 @@ func (st *h2stream) receive(p []byte, end bool) {
 	st.c.w.loop.Wake(st.reader)
 }
 
-// keep appends to what has come in, in a buffer of the loop as long as one is large enough.
+// keep appends to what has come in: small content takes a small buffer, a lot of it several large ones.
 func (st *h2stream) keep(p []byte) {
 	st.c.w.buffered += len(p)
-	l := st.c.w.loop
-	if n := len(st.in) + len(p); n > cap(st.in) && n <= loop.LargeBuffer {
-		larger := append(l.Get(n)[:0], st.in...)
-		if st.in != nil {
-			l.Put(st.in)
+	for len(p) > 0 {
+		size := len(p)
+		if n := len(st.in); n > 0 {
+			last := &st.in[n-1]
+			if room := cap(*last) - len(*last); room > 0 {
+				k := min(room, len(p))
+				*last, p = append(*last, p[:k]...), p[k:]
+				continue
+			}
+			size = max(size, 8*cap(*last))
 		}
-		st.in = larger
+		st.in = append(st.in, st.c.w.loop.Get(min(size, loop.LargeBuffer))[:0])
 	}
-	st.in = append(st.in, p...)
 }
 
 func (st *h2stream) reset(code h2.ErrCode) {
@@ -174,7 +180,8 @@ func (st *h2stream) Data() ([]byte, error) {
 		}
 		st.wait(&st.reader)
 	}
-	st.lent, st.in = st.in, nil
+	st.lent = st.in[0]
+	st.in = slices.Delete(st.in, 0, 1)
 	return st.lent, nil
 }
 
@@ -221,18 +228,29 @@ func (st *h2stream) SendData(p []byte, end bool) error {
 			st.wait(&st.writer)
 			continue
 		}
-		n, err := st.c.codec.SendData(st.s, p, end)
+		piece := p[:min(len(p), maxPiece)]
+		n, err := st.c.codec.SendData(st.s, piece, end && len(piece) == len(p))
 		if err != nil {
 			return err
 		}
 		st.c.touch()
-		if n == len(p) {
+		if len(st.c.codec.Output()) >= flushAt {
+			st.c.Flush() // bulk: more than this in one write gains nothing, and would outgrow the buffers
+		}
+		if p = p[n:]; len(p) == 0 {
 			return nil
 		}
-		p = p[n:]
-		st.wait(&st.writer) // OnWindow wakes
+		if n < len(piece) {
+			st.wait(&st.writer) // OnWindow wakes
+		}
 	}
 }
+
+// What is written at once, records and frames included, fits one large buffer of the loop.
+const (
+	maxPiece = 24 << 10
+	flushAt  = 32 << 10
+)
 
 func (st *h2stream) SendTrailers(t []message.Field) error {
 	if err := st.broken(); err != nil {
@@ -271,10 +289,11 @@ func (st *h2stream) Finish() {
 		st.Abort(abortCancel)
 	}
 	st.giveBack()
-	if st.in != nil {
-		c.codec.Consume(st.s, len(st.in))
-		c.w.buffered -= len(st.in)
-		c.w.loop.Put(st.in)
+	for i, p := range st.in {
+		c.codec.Consume(st.s, len(p))
+		c.w.buffered -= len(p)
+		c.w.loop.Put(p)
+		st.in[i] = nil
 	}
 	c.codec.Release(st.s)
 	if c.open--; c.open == 0 {
@@ -284,8 +303,7 @@ func (st *h2stream) Finish() {
 	if c.ep != nil && len(c.ep.waiters) > 0 {
 		c.ep.wakeWaiters()
 	}
-	serve := st.serve
-	*st = h2stream{serve: serve}
+	*st = h2stream{serve: st.serve, in: st.in[:0]}
 	if len(c.w.streams) < maxPooled {
 		c.w.streams = append(c.w.streams, st)
 	}

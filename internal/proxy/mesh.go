@@ -59,8 +59,8 @@ func (ep *endpoint) openH2(x *exchange) (*h2stream, error) {
 // abandon gives back a stream object that never came to be.
 func (st *h2stream) abandon() {
 	st.c.open--
-	serve, w := st.serve, st.c.w
-	*st = h2stream{serve: serve}
+	w := st.c.w
+	*st = h2stream{serve: st.serve, in: st.in[:0]}
 	w.streams = append(w.streams, st)
 }
 

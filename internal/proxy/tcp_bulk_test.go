@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -123,9 +122,6 @@ func TestTCPBulkAllocations(t *testing.T) {
 		got <- n
 	})
 	tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
-		if strings.HasSuffix(t.Name(), "/pair") {
-			t.Skip("defect T1: buffers of the mesh transport beyond 64 KiB are made anew for each window")
-		}
 		c := greet(t, at)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
