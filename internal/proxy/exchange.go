@@ -11,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/internal/loop"
 	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/resilience"
 	"github.com/weft-mesh/weft/internal/telemetry"
 )
 
@@ -86,6 +87,8 @@ type exchange struct {
 	corsOrigin              string // of the request, where the rule has a policy for it
 	grpcStatus              string // of an answer of ours, where another than that of its HTTP status
 
+	deadline               resilience.Deadline
+	remembered             string        // the request ID by which what this one leads to finds the deadline
 	limit                  time.Duration // of the whole exchange
 	late, tryLate, slept   bool          // what the timers have to say
 	parked                 *loop.Task    // the exchange's, where timers and the client's leaving wake it
@@ -265,6 +268,7 @@ func idempotent(method string) bool {
 // answer can begin before the request has ended.
 func (x *exchange) send() *Failure {
 	x.prepare()
+	x.tellDeadline()
 	x.switched = x.req.Protocol != "" || x.req.Method == "CONNECT"
 	if x.switched {
 		if err := x.up.SendHead(x.req, false); err != nil {

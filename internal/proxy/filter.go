@@ -16,10 +16,14 @@ func (x *exchange) protect() *Failure {
 			return nil
 		}
 	}
+	if !x.opaque {
+		if f := x.boundInTime(); f != nil {
+			return f
+		}
+	}
 	if x.plan == nil {
 		return nil
 	}
-	x.startTimeout(x.plan.timeout)
 	if !x.opaque {
 		if f := x.limited(x.plan); f != nil {
 			return f

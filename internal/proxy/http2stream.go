@@ -24,12 +24,12 @@ type h2stream struct {
 	c *h2conn
 	s *h2.Stream
 
-	in       [][]byte        // received, in buffers of the loop
-	lent     []byte          // given out by the last Data
-	early    []*message.Head // informational responses that nobody has taken yet
-	gotHead  bool            // the request, or the final response, is here
-	ended    bool            // all of the message is here
-	err      error
+	in      [][]byte        // received, in buffers of the loop
+	lent    []byte          // given out by the last Data
+	early   []*message.Head // informational responses that nobody has taken yet
+	gotHead bool            // the request, or the final response, is here
+	ended   bool            // all of the message is here
+	err     error
 
 	reader, writer *loop.Task
 	serve          func() // server: the stream's exchange, as a task

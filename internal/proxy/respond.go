@@ -83,6 +83,7 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 		return &Failure{"receive", 502, flagBadAnswer, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
 	}
 	x.agree(h)
+	x.stopTimers() // what follows is not a request any more
 	x.answered = true
 	if err := x.down.SendHead(h, false); err != nil {
 		return x.clientFailure(err)

@@ -3,6 +3,8 @@ package proxy
 import (
 	"fmt"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/resilience"
 )
 
 // What bounds an exchange in time: the whole of it (late), a try (tryLate), silence (idle). A timer that fires
@@ -82,6 +84,7 @@ func (x *exchange) stopTimers() {
 	x.timer.Stop()
 	x.tryTimer.Stop()
 	x.pause.Stop()
+	x.forgetDeadline()
 }
 
 // expired reports that the exchange, or its present try, must not wait any longer.
@@ -90,8 +93,11 @@ func (x *exchange) expired() bool { return x.late || x.tryLate }
 // timeoutFailure says which bound was reached.
 func (x *exchange) timeoutFailure() *Failure {
 	what, d := "the request", x.limit
-	if !x.late {
+	switch {
+	case !x.late:
 		what, d = "a try", x.plan.tryTimeout
+	case x.deadline.By == resilience.ByCaller:
+		return &Failure{"receive", 504, flagDeadline, fmt.Errorf("the caller waits no longer than %s", d)}
 	}
 	return &Failure{"receive", 504, flagTimeout, fmt.Errorf("%s took longer than %s", what, d)}
 }

@@ -51,7 +51,8 @@ type worker struct {
 	draining    bool
 	logging     bool // the access log has lines to write
 	scratch     []byte
-	mirroring   int // copies of requests on their way
+	deadlines   map[string]time.Time // of requests from the mesh that are being answered, by their IDs
+	mirroring   int                  // copies of requests on their way
 	sweeping    loop.Timer
 }
 
