@@ -40,6 +40,7 @@ const (
 	fromMesh                       // another proxy
 	fromGateway                    // a client of a gateway's listener
 	fromMirror                     // a copy of a request
+	fromChecker                    // a health check
 )
 
 // exchange is one request on its way. It is reused; nothing of it outlives end.
@@ -141,7 +142,7 @@ func (x *exchange) serve() {
 	x.open()
 	x.down.OnGone(x.clientGone)
 	f := x.overloaded()
-	if f == nil && x.o.kind != fromMirror {
+	if f == nil && x.o.kind < fromMirror {
 		if f = x.route(); f == nil {
 			f = x.protect()
 		}
@@ -429,7 +430,9 @@ func (x *exchange) end() {
 	}
 	x.endShadows(nil, false)
 	x.leave()
-	x.observe()
+	if x.o.kind != fromChecker {
+		x.observe()
+	}
 	x.down.Finish()
 }
 

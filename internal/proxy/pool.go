@@ -126,6 +126,21 @@ func (w *worker) adoptSet(p *pool, all []*endpoint, before *endpointSet) *endpoi
 	return set
 }
 
+// look makes the endpoints of a service be checked as its policy says.
+func (w *worker) look(p *pool, all []*endpoint) {
+	var port uint16
+	if len(p.service.Ports) > 0 {
+		port = p.service.Ports[0].Number
+	}
+	for _, ep := range all {
+		if up := p.service.Upstream; up != nil {
+			ep.check(up.Health, port)
+		} else {
+			ep.check(nil, 0)
+		}
+	}
+}
+
 // choice is what the functions that a balance.Set calls look at: bound once, so that choosing allocates nothing.
 type choice struct {
 	set   *endpointSet

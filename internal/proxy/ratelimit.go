@@ -31,6 +31,9 @@ func newLimit(p *model.Policy, m *model.RateLimit) (*limit, error) {
 		return nil, err
 	}
 	l.key = p.Ref.Kind + "/" + p.Ref.Namespace + "/" + p.Ref.Name + " " + string(says)
+	if m.Domain != "" {
+		l.key = m.Domain + " " + string(says)
+	}
 	return l, nil
 }
 

@@ -87,14 +87,17 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// forbidden are fields that must not come behind the content: they frame, route, prove or control (RFC 9110,
-// section 6.5.1).
+// forbidden are fields that must not come behind the content: they prove, control or describe it (RFC 9110, section
+// 6.5.1), or belong to a connection.
 func forbidden() []string {
 	return []string{
-		"content-length", "host", "transfer-encoding", "trailer", "te", "connection", "authorization", "cookie",
-		"set-cookie", "expect", "cache-control", "content-type", "content-encoding", "content-range", "location",
+		"trailer", "te", "connection", "authorization", "cookie", "set-cookie", "expect", "cache-control",
+		"content-type", "content-encoding", "content-range", "location",
 	}
 }
+
+// framing are those of the fields forbidden that only an attempt to confuse hops puts there.
+func framing() []string { return []string{"content-length", "host", "transfer-encoding"} }
 
 // TestForbiddenTrailers: such fields of a client or program of HTTP/1.1 are not passed on; the others are.
 func TestForbiddenTrailers(t *testing.T) {
@@ -137,6 +140,39 @@ func TestForbiddenTrailers(t *testing.T) {
 	}
 }
 
+// TestFramingTrailers: a message of HTTP/1.1 with such a field behind its content is refused, or cut.
+func TestFramingTrailers(t *testing.T) {
+	for _, name := range framing() {
+		content := "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + name + ": 3\r\n\r\n"
+		program := rawProgram(t, func(c *net.TCPConn, r *bufio.Reader) {
+			if _, err := readHead(r); err == nil {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+content)
+				_ = drained(r)
+			}
+		})
+		shapes(t, http.HandlerFunc(trailing), model.HTTP, func(t *testing.T, at netip.AddrPort) {
+			c := dialRaw(t, at)
+			c.send("POST / HTTP/1.1\r\nHost: a\r\n" + content)
+			if resp, _ := c.answer("POST"); resp.StatusCode != 400 || resp.Header.Get(failureHeader) != flagBadRequest {
+				t.Errorf("%s behind a request: %s", name, resp.Status)
+			}
+		})
+		for _, shape := range []string{"gateway", "hop", "pair"} {
+			at := newLab(t).shape(shape, program, model.HTTP)
+			for version, client := range map[string]*http.Client{"h1": h1Client(t), "h2": h2Client(t)} {
+				resp, err := client.Get("http://" + at.String() + "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode == 200 {
+					t.Errorf("%s behind an answer: %s, %s gets %q as the whole", name, shape, version, b)
+				}
+				_ = resp.Body.Close()
+			}
+		}
+	}
+}
+
 // TestForbiddenTrailersOfHTTP2 is the same for a client of HTTP/2: to HTTP/1.1 nothing forbidden passes, and to
 // HTTP/2 nothing that frames or routes.
 func TestForbiddenTrailersOfHTTP2(t *testing.T) {
@@ -152,9 +188,8 @@ func TestForbiddenTrailersOfHTTP2(t *testing.T) {
 			}
 			names := []string{"content-length", "host"}
 			if protocol == model.HTTP {
-				// Those of a connection are malformed in HTTP/2, wherever they stand (RFC 9113, section 8.2.2).
 				for _, name := range forbidden() {
-					if !slices.Contains([]string{"transfer-encoding", "connection", "te", "content-length", "host"}, name) {
+					if name != "connection" && name != "te" { // malformed in HTTP/2 (RFC 9113, section 8.2.2)
 						names = append(names, name)
 					}
 				}

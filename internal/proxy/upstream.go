@@ -46,6 +46,7 @@ type endpoint struct {
 
 	timing   model.Connections // of the service
 	latency  balance.EWMA
+	checker  *checker  // nil: not looked at, or by another loop
 	sick     bool      // fails its health checks
 	failures int       // consecutive failures to connect
 	retryAt  time.Time // not picked before, while others are there
@@ -229,6 +230,7 @@ func (ep *endpoint) closeIdle() {
 // leave ends an endpoint that is no longer configured: what is in flight finishes.
 func (ep *endpoint) leave() {
 	ep.left = true
+	ep.check(nil, 0)
 	ep.closeIdle()
 	for _, c := range append([]*h2conn(nil), ep.conns...) {
 		c.drain()

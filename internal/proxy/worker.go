@@ -111,6 +111,9 @@ func (w *worker) adopt(c *config) {
 			}
 			all[j] = ep
 		}
+		if len(p.subset) == 0 {
+			w.look(p, all)
+		}
 		w.sets[i] = w.adoptSet(p, all, w.pools[p.key])
 		pools[p.key] = w.sets[i]
 	}
