@@ -63,6 +63,9 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, fmt.Errorf("%w: %s; create one with `weft token create`", ErrTokenMalformed, why)
 	}
 	s = strings.TrimSpace(s)
+	if strings.ContainsAny(s, "\r\n") {
+		return bad("it is broken into lines") // which the decoder of base64 would pass over
+	}
 	if s == "" {
 		return bad("it is empty")
 	}

@@ -66,17 +66,19 @@ type exchange struct {
 	opaque  bool           // TCP
 
 	// Changed by forward.
-	ep       *endpoint
-	try      try
-	tryStart time.Time
-	entered  bool // counted into the bounds of the service
-	failed   *Failure
-	up       stream
-	final    *message.Head // of the answer
-	tried    []*endpoint
-	replay   []byte // content sent so far, kept for another attempt
-	sentAll  bool   // all content is in replay
-	canRetry bool
+	ep         *endpoint
+	try        try
+	tryStart   time.Time
+	entered    bool // counted into the bounds of the service
+	failed     *Failure
+	up         stream
+	final      *message.Head // of the answer
+	tried      []*endpoint
+	replay     []byte // content sent so far, kept for another attempt
+	sentAll    bool   // all content is in replay
+	canRetry   bool
+	noContent  bool         // the request has none
+	contenders []*contender // tries that run at once
 
 	websocketKey string // of the challenge we made; see challenge
 
@@ -231,7 +233,7 @@ func (x *exchange) attempt(fresh bool) *Failure {
 	if f := x.send(); f != nil && (x.gone || f.Stage == "read" || !up.Answered()) {
 		return x.stale(f, reused)
 	}
-	h, err := up.Head()
+	h, reused, err := x.await(reused)
 	if err != nil {
 		return x.stale(x.headFailure(err), reused)
 	}
@@ -287,7 +289,7 @@ func (x *exchange) send() *Failure {
 			return x.sendFailure(err)
 		}
 	}
-	if ended {
+	if x.noContent = ended && first; ended {
 		x.endShadows(nil, true)
 		return nil
 	}
@@ -364,9 +366,7 @@ func (x *exchange) uploadTask() {
 // onClientGone gives up on behalf of a client that has left.
 func (x *exchange) onClientGone() {
 	x.gone = true
-	if x.up != nil {
-		x.up.Abort(abortCancel)
-	}
+	x.abortAll(abortCancel)
 	x.w.loop.Wake(x.parked)
 }
 

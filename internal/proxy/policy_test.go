@@ -329,3 +329,34 @@ func TestMirror(t *testing.T) {
 	default:
 	}
 }
+
+// TestHedging has one of two endpoints never answer in time: who asks the other too after 50 ms hardly notices.
+func TestHedging(t *testing.T) {
+	var slow, cancelled atomic.Int32
+	stuck := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		slow.Add(1)
+		select {
+		case <-r.Context().Done():
+			cancelled.Add(1)
+		case <-time.After(10 * time.Second):
+		}
+	}
+	policy := &model.Policy{Hedge: &model.Hedge{Delay: 50 * time.Millisecond, Attempts: 1}}
+	at := newLab(t).edge([]model.Rule{{Policy: policy, Backends: to("web")}}, program(t, "web", stuck, saw))
+	for i := range 20 {
+		method, body := "GET", ""
+		if i%2 == 1 {
+			method, body = "PUT", "content"
+		}
+		began := time.Now()
+		resp, got := ask(t, at, method, "/h", body)
+		if resp.StatusCode != 200 || !strings.HasSuffix(got, "/h "+body) || time.Since(began) > 5*time.Second {
+			t.Fatalf("%d %q after %v", resp.StatusCode, got, time.Since(began))
+		}
+	}
+	if slow.Load() == 0 {
+		t.Fatal("no request was slow at first")
+	}
+	eventually(t, "the slow tries are given up", func() bool { return cancelled.Load() == slow.Load() })
+}

@@ -41,9 +41,7 @@ func (x *exchange) whenTryLate() {
 
 // interrupt ends what the exchange does at the moment.
 func (x *exchange) interrupt() {
-	if x.up != nil {
-		x.up.Abort(abortCancel)
-	}
+	x.abortAll(abortCancel)
 	if x.answered {
 		x.down.Abort(abortInternal) // the answer has begun: it is cut
 	}
