@@ -30,8 +30,9 @@ type service struct {
 	*model.Service
 	table *route.Table
 	rules []*rule
-	plan  *plan // of its requests, where no rule has another
-	pool  *pool // all of its endpoints
+	plan  *plan        // of its requests, where no rule has another
+	pool  *pool        // all of its endpoints
+	tls   *upstreamTLS // to endpoints outside the mesh; nil without TLS
 }
 
 // rule is a rule with its backends resolved.
@@ -72,6 +73,11 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time) (*config, error
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
 		svc := &service{Service: m, table: table}
+		if m.Upstream != nil {
+			if svc.tls, err = newUpstreamTLS(m.Upstream.TLS); err != nil {
+				return nil, fmt.Errorf("service %s: %w", m.Name, err)
+			}
+		}
 		if svc.pool, err = c.newPool(svc, nil, m.Upstream); err != nil {
 			return nil, err
 		}

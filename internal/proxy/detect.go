@@ -85,7 +85,7 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 	declared := w.declared(o)
 	key := portKey{o.service, o.port}
 	if declared == model.TCP || declared == model.Auto && (w.spoken[key] || serverFirst(o.port)) {
-		w.serveTCP(raw, nil, o, nil, 0)
+		w.serveTCP(raw, nil, o, nil)
 		return
 	}
 	buf := w.loop.Get(loop.SmallBuffer)
@@ -104,7 +104,8 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 		if n == 0 && len(w.spoken) < maxPooled {
 			w.spoken[key] = true
 		}
-		w.serveTCP(raw, nil, o, buf, n)
+		w.serveTCP(raw, nil, o, buf[:n])
+		w.loop.Put(buf)
 	}
 }
 

@@ -73,12 +73,41 @@ func closeGates(gates []*gate) {
 
 // serverConfig is TLS for clients from outside the mesh. Certificates are looked up at each handshake.
 func (g *gate) serverConfig(alpn ...string) *tls.Config {
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:                  tls.VersionTLS12,
 		NextProtos:                  alpn,
 		GetCertificate:              g.certificate,
 		DynamicRecordSizingDisabled: true, // what leaves together is gathered into few records
 	}
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		ln := g.current.Load().listener(hello.ServerName)
+		if ln == nil || ln.clientCAs == nil {
+			return nil, nil
+		}
+		return ln.askingConfig(c), nil
+	}
+	return c
+}
+
+// askingConfig is TLS for clients that are asked for a certificate. It is a configuration of its own, so that no
+// session of another listener can be resumed here.
+func (ln *gateListener) askingConfig(base *tls.Config) *tls.Config {
+	ln.asking.Lock()
+	defer ln.asking.Unlock()
+	if c := ln.configs[base]; c != nil {
+		return c
+	}
+	c := base.Clone()
+	c.GetConfigForClient = nil
+	c.ClientCAs, c.ClientAuth = ln.clientCAs, tls.RequireAndVerifyClientCert
+	if ln.ClientMode == model.ClientOptional {
+		c.ClientAuth = tls.RequestClientCert
+	}
+	if ln.configs == nil {
+		ln.configs = map[*tls.Config]*tls.Config{}
+	}
+	ln.configs[base] = c
+	return c
 }
 
 var errNoCertificate = errors.New("no listener has a certificate for the server name")
@@ -146,13 +175,16 @@ func (w *worker) leave(ent *entry) {
 func (w *worker) acceptGate(ent *entry, raw *loop.Conn) {
 	o := &origin{kind: fromGateway, remote: raw.Remote(), entry: ent}
 	if ent.socket.Kind == model.SocketTCP {
-		w.loop.Go(func() { w.serveTCP(raw, nil, o, nil, 0) })
+		w.loop.Go(func() { w.serveTCP(raw, nil, o, nil) })
 		return
 	}
 	s := w.newH1Server(raw, o)
-	if ent.socket.Kind.TLS() {
+	switch {
+	case ent.socket.Kind == model.SocketPassthrough:
+		s.turn = s.begin(s.servePassthrough)
+	case ent.socket.Kind.TLS():
 		s.turn = s.begin(s.serveTLS)
-	} else {
+	default:
 		s.turn = s.begin(s.serveEither)
 	}
 	raw.OnReadable(s.turn)
@@ -229,7 +261,7 @@ func (s *h1server) serveTLS() {
 	switch {
 	case ent.socket.Kind == model.SocketTLS:
 		delete(w.servers, s)
-		w.serveTCP(raw, t, s.o, nil, 0)
+		w.serveTCP(raw, t, s.o, nil)
 	case state.NegotiatedProtocol == "h2":
 		delete(w.servers, s)
 		w.serveH2Conn(raw, t, s.o, nil)

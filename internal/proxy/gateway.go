@@ -3,9 +3,11 @@ package proxy
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -22,6 +24,9 @@ type gateListener struct {
 	*model.Listener
 	suffix       string // of a wildcard: ".y"
 	certificates []tls.Certificate
+	clientCAs    *x509.CertPool // nil: clients are not asked for a certificate
+	asking       sync.Mutex     // of configs, which handshakes on all loops fill
+	configs      map[*tls.Config]*tls.Config
 	table        *route.Table
 	rules        []*rule
 }
@@ -59,6 +64,12 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 			return nil, fmt.Errorf("certificate: %w", err)
 		}
 		ln.certificates = append(ln.certificates, pair)
+	}
+	if m.ClientCA != "" {
+		ln.clientCAs = x509.NewCertPool()
+		if !ln.clientCAs.AppendCertsFromPEM([]byte(m.ClientCA)) {
+			return nil, fmt.Errorf("the CA of clients has no certificate in PEM")
+		}
 	}
 	if kind.TLS() && len(ln.certificates) == 0 {
 		return nil, fmt.Errorf("TLS without a certificate")
@@ -130,14 +141,23 @@ func (x *exchange) routeGateway() *Failure {
 	return x.take(ln.rules[i], match)
 }
 
-// routeOpaque takes the first rule, the only one that a TCP listener has.
+// routeOpaque takes the rule for a connection of bytes: by its server name, where it has one.
 func (x *exchange) routeOpaque(s *socket) *Failure {
 	ln := s.listener(x.o.sni)
 	if ln == nil || len(ln.rules) == 0 {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no route is attached to the listener of port %d", x.port)}
 	}
 	x.gateway = ln
-	return x.take(ln.rules[0], -1)
+	if x.o.sni == "" {
+		return x.take(ln.rules[0], -1)
+	}
+	x.w.sni.Reset()
+	x.w.sni.Method, x.w.sni.Authority = "CONNECT", x.o.sni
+	i, _, ok := ln.table.Match(&x.w.sni, x.port)
+	if !ok {
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s is for the server name %q", ln.Name, x.o.sni)}
+	}
+	return x.take(ln.rules[i], -1)
 }
 
 // forwarded tells the program behind who asks, and how, in the fields that programs look for.

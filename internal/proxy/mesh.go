@@ -122,10 +122,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	}
 	cfg := h2.Config{Client: true, AbuseLimit: meshAbuseLimit}
 	if ep.model.Plain {
-		c := newH2(ep.w, raw, nil, cfg)
-		c.ep = ep
-		c.start(nil)
-		return c, nil
+		return ep.dialPlainH2(raw, cfg)
 	}
 	if ep.w.e.o.TLS == nil {
 		_ = raw.Close()

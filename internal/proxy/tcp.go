@@ -45,17 +45,14 @@ func newRawStream(w *worker, conn *loop.Conn, t *secured, first []byte) *rawStre
 	return s
 }
 
-// serveTCP carries a program's connection to the port of the service it called.
-func (w *worker) serveTCP(raw *loop.Conn, t *secured, o *origin, buf []byte, n int) {
-	s := newRawStream(w, raw, t, buf[:n])
+// serveTCP carries a program's connection to the port of the service it called. The bytes in first were read already.
+func (w *worker) serveTCP(raw *loop.Conn, t *secured, o *origin, first []byte) {
+	s := newRawStream(w, raw, t, first)
 	s.head.Status, s.head.Method, s.head.Authority = 0, "CONNECT", o.called()
 	x := w.newExchange(o, s)
 	x.req, x.opaque = &s.head, true
 	x.serve()
 	w.freeExchange(x)
-	if buf != nil {
-		w.loop.Put(buf)
-	}
 	w.closedDownstream()
 }
 

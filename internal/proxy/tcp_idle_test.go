@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -100,4 +101,28 @@ func TestTCPIdle(t *testing.T) {
 		})
 		outlive(t, e.Sockets()[loopback], e.Sockets()[other])
 	})
+}
+
+// TestTCPOutlivesTimeouts: the timeouts of a policy bound requests and their answers. A tunnel, once it stands, is
+// neither.
+func TestTCPOutlivesTimeouts(t *testing.T) {
+	const short = 100 * time.Millisecond
+	l := newLab(t)
+	at, e := l.hop(greeted(t, echo), model.TCP)
+	s := *e.workers[0].config.snapshot
+	svc := s.Services[0]
+	svc.Policy = &model.Policy{Timeout: short, BackendTimeout: short}
+	s.Services = []model.Service{svc}
+	l.apply(e, &s)
+	c := greet(t, at)
+	_ = c.SetReadDeadline(time.Now().Add(3 * short))
+	var late net.Error
+	if _, err := c.r.ReadByte(); !errors.As(err, &late) || !late.Timeout() {
+		t.Fatalf("the silent tunnel ends: %v", err)
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	c.send("still there?\n")
+	if line, err := c.r.ReadString('\n'); line != "still there?\n" {
+		t.Errorf("%q, %v", line, err)
+	}
 }

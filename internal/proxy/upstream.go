@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/balance"
@@ -44,6 +46,7 @@ type endpoint struct {
 	waiters  []*loop.Task
 	dialErr  error
 
+	tls      *upstreamTLS      // plain: nil without TLS
 	timing   model.Connections // of the service
 	latency  balance.EWMA
 	checker  *checker  // nil: not looked at, or by another loop
@@ -63,12 +66,28 @@ func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
 }
 
 // adopt takes over what a snapshot says of the endpoint.
-func (ep *endpoint) adopt(m *model.Endpoint, up *model.Upstream) {
+func (ep *endpoint) adopt(m *model.Endpoint, svc *service) {
 	ep.model = m
 	ep.series = nil // rules and services may have gone
 	ep.timing = model.Connections{}
-	if up != nil {
-		ep.timing = up.Connections
+	var t *upstreamTLS
+	if svc != nil {
+		t = svc.tls
+		if svc.Upstream != nil {
+			ep.timing = svc.Upstream.Connections
+		}
+	}
+	if !m.Plain {
+		t = nil
+	}
+	switch {
+	case (t == nil) != (ep.tls == nil) || t != nil && !reflect.DeepEqual(t.model, ep.tls.model):
+		ep.tls = t
+		ep.closeIdle() // what is open was made otherwise
+		for _, c := range slices.Clone(ep.conns) {
+			c.drain()
+			ep.retire(c)
+		}
 	}
 	ep.timing.ConnectTimeout = cmp.Or(ep.timing.ConnectTimeout, connectTimeout)
 	ep.timing.Idle = cmp.Or(ep.timing.Idle, idleUpstream)
@@ -107,7 +126,11 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		if err != nil {
 			return nil, false, err
 		}
-		return newRawStream(ep.w, raw, nil, nil), false, nil
+		t, err := ep.dialTLS(raw, forBytes)
+		if err != nil {
+			return nil, false, err
+		}
+		return newRawStream(ep.w, raw, t, nil), false, nil
 	}
 	if ep.model.Plain && !ep.http2 {
 		if !fresh {
@@ -152,8 +175,12 @@ func (ep *endpoint) dialH1(within time.Duration) (*h1conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	t, err := ep.dialTLS(raw, forHTTP1)
+	if err != nil {
+		return nil, err
+	}
 	p := &pooled{ep: ep}
-	c := &h1conn{loop: ep.w.loop, raw: raw, client: true}
+	c := &h1conn{loop: ep.w.loop, raw: raw, tls: t, client: true}
 	p.c, p.broke = c, p.onReadable
 	c.finished = p.finished
 	c.begin()

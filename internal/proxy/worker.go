@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/telemetry"
 )
@@ -51,6 +52,7 @@ type worker struct {
 	draining    bool
 	logging     bool // the access log has lines to write
 	scratch     []byte
+	sni         message.Head         // that tables are asked about a server name with
 	deadlines   map[string]time.Time // of requests from the mesh that are being answered, by their IDs
 	mirroring   int                  // copies of requests on their way
 	sweeping    loop.Timer
@@ -106,7 +108,7 @@ func (w *worker) adopt(c *config) {
 				if ep = w.endpoints[key]; ep == nil {
 					ep = newEndpoint(w, m)
 				}
-				ep.adopt(m, p.service.Upstream)
+				ep.adopt(m, p.service)
 				kept[key] = ep
 			}
 			all[j] = ep

@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/loop"
+)
+
+var errHelloSeen = errors.New("the hello has been read")
+
+// maxHello bounds a client's hello with its records.
+const maxHello = 16 << 10
+
+// listening is a connection whose first bytes are read by crypto/tls to find the server name, and kept for whoever
+// takes the connection. Nothing is written to it.
+type listening struct {
+	*loop.Conn
+	kept []byte
+}
+
+func (l *listening) Read(p []byte) (int, error) {
+	room := min(len(p), maxHello-len(l.kept))
+	if room == 0 {
+		return 0, errors.New("a hello that is too long")
+	}
+	n, err := l.Conn.Read(p[:room])
+	l.kept = append(l.kept, p[:n]...)
+	return n, err
+}
+
+func (l *listening) Write(p []byte) (int, error) { return len(p), nil }
+
+func (l *listening) Close() error { return nil }
+
+// servePassthrough carries a TLS connection to the backend of its server name, without ending TLS.
+func (s *h1server) servePassthrough() {
+	w, raw := s.w, s.c.raw
+	l := &listening{Conn: raw}
+	_ = raw.SetDeadline(w.loop.Now().Add(handshakeTimeout))
+	conf := &tls.Config{MinVersion: tls.VersionTLS10, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		s.o.sni = strings.ToLower(hello.ServerName)
+		return nil, errHelloSeen
+	}}
+	err := tls.Server(l, conf).Handshake() //nolint:noctx // parks inside raw, whose deadline ends it
+	_ = raw.SetDeadline(time.Time{})
+	if !errors.Is(err, errHelloSeen) {
+		w.refused(s.o.remote, flagBadHandshake, fmt.Errorf("no hello of TLS: %w", err))
+		s.close()
+		return
+	}
+	delete(w.servers, s)
+	w.serveTCP(raw, nil, s.o, l.kept)
+}

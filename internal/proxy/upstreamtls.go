@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// upstreamTLS is TLS to the endpoints of a service outside the mesh: with ALPN for HTTP/1.1, for HTTP/2, and for
+// opaque bytes. The configurations live as long as the snapshot, and so do the sessions that can be resumed.
+type upstreamTLS struct {
+	model        *model.UpstreamTLS
+	h1, h2, none *tls.Config
+}
+
+func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
+	if m == nil {
+		return nil, nil
+	}
+	base := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: m.Hostname, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		DynamicRecordSizingDisabled: true,
+	}
+	if m.CA != "" {
+		base.RootCAs = x509.NewCertPool()
+		if !base.RootCAs.AppendCertsFromPEM([]byte(m.CA)) {
+			return nil, errors.New("tls: the CA has no certificate in PEM")
+		}
+	}
+	if m.Certificate != nil {
+		pair, err := tls.X509KeyPair([]byte(m.Certificate.Chain), []byte(m.Certificate.Key))
+		if err != nil {
+			return nil, fmt.Errorf("tls: certificate: %w", err)
+		}
+		base.Certificates = []tls.Certificate{pair}
+	}
+	switch {
+	case m.Insecure:
+		base.InsecureSkipVerify = true //nolint:gosec // what the policy asks for, in so many words
+	case len(m.Names) > 0:
+		// The names stand in place of the host's: the chain is verified here, without a name.
+		base.InsecureSkipVerify = true //nolint:gosec // see VerifyConnection
+		base.VerifyConnection = func(state tls.ConnectionState) error { return verifyNames(&state, base.RootCAs, m.Names) }
+	}
+	with := func(alpn ...string) *tls.Config {
+		c := base.Clone()
+		c.NextProtos = alpn
+		return c
+	}
+	return &upstreamTLS{m, with("http/1.1"), with("h2"), base}, nil
+}
+
+// verifyNames checks a chain, and that the certificate has one of the names: DNS names or URIs.
+func verifyNames(state *tls.ConnectionState, roots *x509.CertPool, names []string) error {
+	if len(state.PeerCertificates) == 0 {
+		return errors.New("the server has no certificate")
+	}
+	leaf, others := state.PeerCertificates[0], x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		others.AddCert(c)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: others}); err != nil {
+		return err
+	}
+	for _, u := range leaf.URIs {
+		if slices.Contains(names, u.String()) {
+			return nil
+		}
+	}
+	for _, name := range names {
+		if leaf.VerifyHostname(name) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("the certificate has none of the names %q", names)
+}
+
+// dialTLS makes TLS of a connection to a plain endpoint, if its service asks for it; nil if it does not. On failure
+// the connection is closed.
+func (ep *endpoint) dialTLS(raw *loop.Conn, conf func(*upstreamTLS) *tls.Config) (*secured, error) {
+	if ep.tls == nil {
+		return nil, nil
+	}
+	t, err := ep.w.secure(raw, func(k *wire) *tls.Conn { return tls.Client(k, conf(ep.tls)) })
+	if err != nil {
+		ep.unreachable()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return t, nil
+}
+
+func forHTTP1(u *upstreamTLS) *tls.Config { return u.h1 }
+
+func forHTTP2(u *upstreamTLS) *tls.Config { return u.h2 }
+
+func forBytes(u *upstreamTLS) *tls.Config { return u.none }
+
+// dialPlainH2 connects to an endpoint outside the mesh that speaks HTTP/2.
+func (ep *endpoint) dialPlainH2(raw *loop.Conn, cfg h2.Config) (*h2conn, error) {
+	t, err := ep.dialTLS(raw, forHTTP2)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil && t.ConnectionState().NegotiatedProtocol != "h2" {
+		_ = raw.Close()
+		return nil, errors.New("TLS: the server does not speak HTTP/2")
+	}
+	c := newH2(ep.w, raw, t, cfg)
+	c.ep = ep
+	c.start(nil)
+	return c, nil
+}
