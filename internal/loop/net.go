@@ -150,13 +150,18 @@ func family(addr netip.AddrPort) (int, unix.Sockaddr) {
 }
 
 // KeepAlive has the kernel find out that a silent peer is gone: probes after 60 s, every 15 s, 4 of them.
-func (c *Conn) KeepAlive() {
+func (c *Conn) KeepAlive() { c.KeepAliveWith(60*time.Second, 15*time.Second, 4) }
+
+// KeepAliveWith is KeepAlive with other figures, of whole seconds; those that are 0 are the system's.
+func (c *Conn) KeepAliveWith(idle, interval time.Duration, probes int) {
 	for _, o := range [...]struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(idle / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(interval / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes},
 	} {
-		_ = unix.SetsockoptInt(c.fd, o.level, o.name, o.value) // best effort
+		if o.value > 0 {
+			_ = unix.SetsockoptInt(c.fd, o.level, o.name, o.value) // best effort
+		}
 	}
 }

@@ -261,12 +261,23 @@ func (t *taker) take(nc net.Conn) {
 }
 
 // KeepAlive has the kernel find out that a silent peer is gone: probes after 60 s, every 15 s, 4 of them.
-func (c *Conn) KeepAlive() {
+func (c *Conn) KeepAlive() { c.KeepAliveWith(60*time.Second, 15*time.Second, 4) }
+
+// KeepAliveWith is KeepAlive with other figures; those that are 0 are the system's.
+func (c *Conn) KeepAliveWith(idle, interval time.Duration, probes int) {
 	if s, ok := c.nc.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
 		_ = s.SetKeepAliveConfig(net.KeepAliveConfig{
-			Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4,
+			Enable: true, Idle: orSystem(idle), Interval: orSystem(interval), Count: int(orSystem(time.Duration(probes))),
 		}) // best effort
 	}
+}
+
+// orSystem makes 0 what net.KeepAliveConfig takes for the system's own.
+func orSystem(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }

@@ -90,12 +90,15 @@ type exchange struct {
 	corsOrigin              string // of the request, where the rule has a policy for it
 	grpcStatus              string // of an answer of ours, where another than that of its HTTP status
 
-	deadline               resilience.Deadline
-	remembered             string        // the request ID by which what this one leads to finds the deadline
-	limit                  time.Duration // of the whole exchange
-	late, tryLate, slept   bool          // what the timers have to say
-	parked                 *loop.Task    // the exchange's, where timers and the client's leaving wake it
-	timer, tryTimer, pause loop.Timer
+	deadline                          resilience.Deadline
+	remembered                        string        // the request ID by which what this one leads to finds the deadline
+	limit                             time.Duration // of the whole exchange
+	late, tryLate, slept              bool          // what the timers have to say
+	parked                            *loop.Task    // the exchange's, where timers and the client's leaving wake it
+	timer, tryTimer, pause, idleTimer loop.Timer
+	silent                            bool   // nothing came or went for too long
+	quiet                             int    // looks since something did
+	carried                           uint64 // bytes at the last look
 
 	answered bool // a final head went to the client
 	gone     bool // the client gave up
@@ -110,7 +113,7 @@ type exchange struct {
 }
 
 // bound are an exchange's own functions, bound once, so that using them allocates nothing.
-type bound struct{ uploadRest, clientGone, onLate, onTryLate, onSlept func() }
+type bound struct{ uploadRest, clientGone, onLate, onTryLate, onSlept, onIdle func() }
 
 func (w *worker) newExchange(o *origin, down stream) *exchange {
 	var x *exchange
@@ -119,7 +122,7 @@ func (w *worker) newExchange(o *origin, down stream) *exchange {
 		w.exchanges = w.exchanges[:n-1]
 	} else {
 		x = &exchange{w: w}
-		x.bound = bound{x.uploadTask, x.onClientGone, x.whenLate, x.whenTryLate, x.whenSlept}
+		x.bound = bound{x.uploadTask, x.onClientGone, x.whenLate, x.whenTryLate, x.whenSlept, x.whenIdle}
 	}
 	x.o, x.down = o, down
 	w.active++
@@ -155,6 +158,7 @@ func (x *exchange) serve() {
 		f = x.deliver()
 	default:
 		x.shape()
+		x.watchIdle()
 		x.startMirrors()
 		if f = x.forward(); f == nil {
 			f = x.respond()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"reflect"
 	"time"
@@ -160,9 +161,9 @@ func (q *question) grpc(service string) {
 	q.head.Add("te", "trailers")
 	var request []byte
 	if service != "" {
-		request = append([]byte{0x0a, byte(len(service))}, service...) // field 1, a string; validation keeps it under 128 bytes
+		request = append(binary.AppendUvarint([]byte{0x0a}, uint64(len(service))), service...) // field 1, a string
 	}
-	q.feed(append([]byte{0, 0, 0, 0, byte(len(request))}, request...), true)
+	q.feed(append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(request))), request...), true)
 }
 
 func (q *question) SendHead(h *message.Head, _ bool) error {

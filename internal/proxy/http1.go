@@ -23,6 +23,7 @@ type h1conn struct {
 	loop   *loop.Loop
 	raw    *loop.Conn
 	tls    *secured // nil when plain
+	lease  lease    // client only
 	client bool
 
 	buf  []byte // from the loop; buf[r:w] is unread

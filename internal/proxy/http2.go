@@ -30,6 +30,8 @@ type h2conn struct {
 	dead     error
 	waiting  []*h2stream // streams that wait for room in the queue
 	open     int
+	born     time.Time
+	used     int       // client only: streams so far
 	idle     time.Time // since when no stream is open
 	readable func()
 
@@ -41,7 +43,7 @@ type h2conn struct {
 func newH2(w *worker, raw *loop.Conn, t *secured, cfg h2.Config) *h2conn {
 	c := &h2conn{w: w, raw: raw, tls: t}
 	c.codec = h2.NewConn(cfg, c)
-	c.readable, c.idle = c.read, w.loop.Now()
+	c.readable, c.idle, c.born = c.read, w.loop.Now(), w.loop.Now()
 	raw.SetDeferred(c.touch)
 	c.touch()
 	return c

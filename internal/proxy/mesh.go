@@ -38,9 +38,15 @@ const maxWaiters = 4096
 func (ep *endpoint) openH2(x *exchange) (*h2stream, error) {
 	for {
 		for _, c := range ep.conns {
-			if c.draining || c.dead != nil || !c.codec.CanOpen() {
+			if c.draining || c.dead != nil || !c.codec.CanOpen() || ep.timing.Streams > 0 && c.open >= ep.timing.Streams {
 				continue
 			}
+			if worn(&ep.timing, c.used, c.born, ep.w.loop.Now()) {
+				c.drain() // another is made for those who come
+				ep.retire(c)
+				return ep.openH2(x)
+			}
+			c.used++
 			st := c.newStream(nil)
 			s, err := c.codec.Open(st)
 			if err != nil {

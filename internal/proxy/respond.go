@@ -83,7 +83,8 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 		return &Failure{"receive", 502, flagBadAnswer, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
 	}
 	x.agree(h)
-	x.stopTimers() // what follows is not a request any more
+	x.timer.Stop() // what follows is not a request any more
+	x.tryTimer.Stop()
 	x.answered = true
 	if err := x.down.SendHead(h, false); err != nil {
 		return x.clientFailure(err)

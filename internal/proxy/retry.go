@@ -31,7 +31,7 @@ func (x *exchange) again(f *Failure, attempt int) bool {
 	if f == nil && policy == nil {
 		return false // the usual case
 	}
-	if x.gone || x.late {
+	if x.gone || x.late || x.silent {
 		return false
 	}
 	if f != nil && f.Stage == "stale" && x.canRetry {

@@ -23,10 +23,11 @@ func (o *origin) called() string {
 // requests do: from a program, it is a CONNECT request whose content is what the program sends; to one, it
 // is a request that is agreed to at once.
 type rawStream struct {
-	w    *worker
-	conn *loop.Conn
-	tls  *secured // nil when plain
-	head message.Head
+	w     *worker
+	conn  *loop.Conn
+	tls   *secured // nil when plain
+	lease lease    // of a connection to an endpoint
+	head  message.Head
 
 	first    []byte // read already, while the protocol was found out
 	buf      []byte
@@ -179,6 +180,7 @@ func (s *rawStream) Abort(abortReason) {
 func (s *rawStream) Finish() {
 	s.giveBack()
 	delete(s.w.tunnels, s)
+	defer s.lease.end()
 	if s.failed || !s.recvDone || !s.sendDone {
 		s.conn.Abort()
 		return

@@ -50,8 +50,8 @@ func flood(c *net.TCPConn) error {
 	}
 }
 
-// greeted is a program that answers "go" with "ok" on each connection, so that the way is known to be open, and
-// then goes on as f.
+// greeted is a program that answers "go" with "ok" on each connection and then waits for "on", so that the way is
+// known to be open and nothing is on it, and goes on as f.
 func greeted(t testing.TB, f func(c *net.TCPConn, r *bufio.Reader)) netip.AddrPort {
 	t.Helper()
 	return rawProgram(t, func(c *net.TCPConn, r *bufio.Reader) {
@@ -60,6 +60,9 @@ func greeted(t testing.TB, f func(c *net.TCPConn, r *bufio.Reader)) netip.AddrPo
 			return
 		}
 		_, _ = io.WriteString(c, "ok\n")
+		if line, err := r.ReadString('\n'); err != nil || line != "on\n" {
+			return
+		}
 		f(c, r)
 	})
 }
@@ -73,5 +76,6 @@ func greet(t testing.TB, at netip.AddrPort) *rawConn {
 	if line, err := c.r.ReadString('\n'); line != "ok\n" {
 		t.Fatalf("the program is not reached: %q, %v", line, err)
 	}
+	c.send("on\n")
 	return c
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -168,8 +169,8 @@ func TestTCPResetAfterTheEnd(t *testing.T) {
 					}
 					close(breaks)
 				}
-				for _, e := range engines {
-					eventually(t, "the tunnel ends", func() bool { return e.Stats().Active == 0 })
+				for i, e := range engines {
+					eventually(t, fmt.Sprintf("engine %d has no tunnel", i), func() bool { return e.Stats().Active == 0 })
 				}
 			})
 		}

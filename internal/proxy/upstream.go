@@ -122,15 +122,11 @@ func (ep *endpoint) serves(port uint16) bool {
 // meanwhile.
 func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err error) {
 	if ep.model.Plain && x.opaque {
-		raw, err := ep.connect(x.patience())
+		s, err := ep.dialBytes(x)
 		if err != nil {
 			return nil, false, err
 		}
-		t, err := ep.dialTLS(raw, forBytes)
-		if err != nil {
-			return nil, false, err
-		}
-		return newRawStream(ep.w, raw, t, nil), false, nil
+		return s, false, nil
 	}
 	if ep.model.Plain && !ep.http2 {
 		if !fresh {
@@ -138,10 +134,16 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 				return c, true, nil
 			}
 		}
+		place, free, err := ep.place(x, fresh)
+		if err != nil || free != nil {
+			return free, free != nil, err
+		}
 		c, err := ep.dialH1(x.patience())
 		if err != nil {
+			place.end()
 			return nil, false, err
 		}
+		c.lease = place
 		return c, false, nil
 	}
 	st, err := ep.openH2(x)
@@ -149,6 +151,27 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		return nil, false, err
 	}
 	return st, true, nil
+}
+
+// dialBytes connects for opaque bytes.
+func (ep *endpoint) dialBytes(x *exchange) (*rawStream, error) {
+	place, _, err := ep.place(x, true)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := ep.connect(x.patience())
+	if err != nil {
+		place.end()
+		return nil, err
+	}
+	t, err := ep.dialTLS(raw, forBytes)
+	if err != nil {
+		place.end()
+		return nil, err
+	}
+	s := newRawStream(ep.w, raw, t, nil)
+	s.lease = place
+	return s, nil
 }
 
 // connect makes a connection within a time and keeps account of failures.
@@ -159,6 +182,7 @@ func (ep *endpoint) connect(within time.Duration) (*loop.Conn, error) {
 		return nil, err
 	}
 	ep.failures, ep.retryAt = 0, time.Time{}
+	ep.tune(raw)
 	return raw, nil
 }
 
@@ -179,7 +203,7 @@ func (ep *endpoint) dialH1(within time.Duration) (*h1conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pooled{ep: ep}
+	p := &pooled{ep: ep, born: ep.w.loop.Now()}
 	c := &h1conn{loop: ep.w.loop, raw: raw, tls: t, client: true}
 	p.c, p.broke = c, p.onReadable
 	c.finished = p.finished
@@ -192,13 +216,17 @@ type pooled struct {
 	ep    *endpoint
 	c     *h1conn
 	broke func()
+	born  time.Time
+	uses  int
 }
 
 // finished takes the connection back after an exchange, or closes it.
 func (p *pooled) finished(c *h1conn) {
-	if !c.reusable() || c.r < c.w || p.ep.left || len(p.ep.idle) >= maxIdle {
+	p.uses++
+	if !c.reusable() || c.r < c.w || p.ep.left || len(p.ep.idle) >= maxIdle || worn(&p.ep.timing, p.uses, p.born, p.ep.w.loop.Now()) {
 		c.rest()
 		_ = c.raw.Close()
+		c.lease.end()
 		return
 	}
 	c.rest()
@@ -206,6 +234,9 @@ func (p *pooled) finished(c *h1conn) {
 	p.ep.used = p.ep.w.loop.Now()
 	c.raw.OnReadable(p.broke)
 	p.ep.idle = append(p.ep.idle, c)
+	if c.lease.set != nil {
+		c.lease.set.wakeOne()
+	}
 }
 
 // onReadable runs when an idle connection has something to say: its end, or bytes nobody asked for.
@@ -217,6 +248,7 @@ func (p *pooled) onReadable() {
 		}
 	}
 	_ = p.c.raw.Close()
+	p.c.lease.end()
 }
 
 // takeIdle returns the connection used last; those that ended meanwhile are skipped.
@@ -251,6 +283,7 @@ func (ep *endpoint) sweep(now time.Time) {
 func (ep *endpoint) closeIdle() {
 	for c := ep.takeIdle(); c != nil; c = ep.takeIdle() {
 		_ = c.raw.Close()
+		c.lease.end()
 	}
 }
 

@@ -257,3 +257,88 @@ func TestPanicAndLocality(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundOnConnections has ten requests at once share two connections.
+func TestBoundOnConnections(t *testing.T) {
+	var open, most atomic.Int32
+	s := program(t, "web", func(w http.ResponseWriter, _ *http.Request) {
+		most.Store(max(most.Load(), open.Add(1)))
+		time.Sleep(20 * time.Millisecond)
+		open.Add(-1)
+	})
+	s.Upstream = &model.Upstream{Connections: model.Connections{Max: 2, Pending: 5}}
+	c := newClient(t, newLab(t).edge(toAll(), s))
+	for round := range 3 {
+		codes := make(chan int, 10)
+		for range 10 {
+			go func() { code, _, _ := c.get("/"); codes <- code }()
+		}
+		got := map[int]int{}
+		for range 10 {
+			got[<-codes]++
+		}
+		// Two are served, five wait for them; three more may come in time to be the ones that wait.
+		if got[200] < 7 || got[200]+got[503] != 10 {
+			t.Fatalf("round %d: %v", round, got)
+		}
+	}
+	if most.Load() > 2 {
+		t.Errorf("%d requests were at the program at once", most.Load())
+	}
+}
+
+// TestConnectionsWearOut has a connection carry three requests, and one live 100 ms.
+func TestConnectionsWearOut(t *testing.T) {
+	for what, bounds := range map[string]model.Connections{
+		"requests": {PerConnection: 3}, "age": {MaxAge: 100 * time.Millisecond},
+	} {
+		for _, protocol := range []model.Protocol{model.HTTP, model.HTTP2} {
+			s := program(t, "web", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
+			s.Endpoints[0].Protocol = protocol
+			s.Upstream = &model.Upstream{Connections: bounds}
+			c := newClient(t, newLab(t).edge(toAll(), s))
+			seen := map[string]int{}
+			for range 9 {
+				_, from, _ := c.get("/")
+				seen[from]++
+				if what == "age" {
+					time.Sleep(40 * time.Millisecond)
+				}
+			}
+			if len(seen) < 3 || what == "requests" && len(seen) != 3 {
+				t.Errorf("%s, %s: %v", what, protocol, seen)
+			}
+		}
+	}
+}
+
+// TestIdleTimeout ends an answer that stalls, and not one that goes on.
+func TestIdleTimeout(t *testing.T) {
+	stall := func(w http.ResponseWriter, r *http.Request) {
+		for i := range 6 {
+			fmt.Fprint(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(50 * time.Millisecond)
+			if i == 3 && r.URL.Path == "/stall" {
+				select {
+				case <-r.Context().Done():
+				case <-time.After(5 * time.Second):
+				}
+			}
+		}
+	}
+	rules := []model.Rule{{Backends: to("web"), Policy: &model.Policy{IdleTimeout: 200 * time.Millisecond}}}
+	at := newLab(t).edge(rules, program(t, "web", stall))
+	if resp, body := ask(t, at, "GET", "/", ""); resp.StatusCode != 200 || body != "xxxxxx" {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+	resp, err := http.Get("http://" + at.String() + "/stall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	began := time.Now()
+	if b, err := io.ReadAll(resp.Body); err == nil || time.Since(began) > 3*time.Second {
+		t.Errorf("%q, %v, after %v", b, err, time.Since(began))
+	}
+}

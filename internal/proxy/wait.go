@@ -82,16 +82,19 @@ func (x *exchange) stopTimers() {
 	x.timer.Stop()
 	x.tryTimer.Stop()
 	x.pause.Stop()
+	x.idleTimer.Stop()
 	x.forgetDeadline()
 }
 
 // expired reports that the exchange, or its present try, must not wait any longer.
-func (x *exchange) expired() bool { return x.late || x.tryLate }
+func (x *exchange) expired() bool { return x.late || x.tryLate || x.silent }
 
 // timeoutFailure says which bound was reached.
 func (x *exchange) timeoutFailure() *Failure {
 	what, d := "the request", x.limit
 	switch {
+	case x.silent:
+		return &Failure{"receive", 504, flagTimeout, fmt.Errorf("nothing came or went for %s", x.plan.idle)}
 	case !x.late:
 		what, d = "a try", x.plan.tryTimeout
 	case x.deadline.By == resilience.ByCaller:
