@@ -131,6 +131,7 @@ func prioritised(l *model.Locality, client Client, all []Candidate) []group {
 const (
 	placeFailover = 3 // in the region that stands in for the client's
 	placeOther    = 4
+	placeUnknown  = 5 // the client's own locality is
 )
 
 func rankOf(l *model.Locality, client Client, c *Candidate) rank {
@@ -144,7 +145,11 @@ func rankOf(l *model.Locality, client Client, c *Candidate) rank {
 			r.labels--
 		}
 	}
-	if !l.Prefer && len(l.Failover) == 0 || part(client.Locality, 0) == "" {
+	if !l.Prefer && len(l.Failover) == 0 {
+		return r
+	}
+	if part(client.Locality, 0) == "" {
+		r.place = placeUnknown
 		return r
 	}
 	r.place = 3 - Nearness(client.Locality, c.Locality)
@@ -197,7 +202,7 @@ func (r rank) name(l *model.Locality) string {
 		}
 	}
 	if l.Prefer || len(l.Failover) > 0 {
-		parts = append(parts, [...]string{"same subzone", "same zone", "same region", "failover region", "other region"}[r.place])
+		parts = append(parts, [...]string{"same subzone", "same zone", "same region", "failover region", "other region", "any place, as the client's is not known"}[r.place])
 	}
 	return strings.Join(parts, "; ")
 }

@@ -78,22 +78,21 @@ type claimant struct {
 	at, skip uint64
 }
 
-// Lookup returns the index of the key that has the hash's entry, among those that are usable: it goes on to the next
-// entries over those that are not. When that takes more than 32 entries, usable keys are ranked by the hash
-// instead (rendezvous hashing), which is as consistent. -1: none is usable.
+// Lookup returns the index of the key that has the hash's entry, among those that are usable. Over those that are not it
+// goes on by hashing the hash, which spreads their keys by weight; the next entries would not, as they are spaced
+// regularly. When that takes more than 32 steps, usable keys are ranked by the hash instead (rendezvous hashing), which
+// is as consistent. -1: none is usable.
 func (t *MaglevTable) Lookup(hash uint64, usable func(int) bool) int {
-	m := len(t.entries)
+	m := uint64(len(t.entries))
 	if m == 0 {
 		return -1
 	}
-	at := int(hash % uint64(m))
-	for range min(m, maxWalk) {
-		if i := int(t.entries[at]); usable(i) {
+	again := words(hash)
+	for at, n := hash, 0; n < maxWalk; n++ {
+		if i := int(t.entries[at%m]); usable(i) {
 			return i
 		}
-		if at++; at == m {
-			at = 0
-		}
+		at = again.next()
 	}
 	return t.ranks.lookup(hash, usable)
 }

@@ -3,6 +3,7 @@ package balance
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
@@ -40,6 +41,7 @@ type compiled struct {
 	algorithm           model.Algorithm
 	decay, warmUp       time.Duration
 	capacity, threshold float64
+	size                int
 	all                 []Candidate
 	parts               []pool
 	shares              []float64 // of parts, when distributed
@@ -50,18 +52,26 @@ type compiled struct {
 // New compiles how a service is balanced for a client. The endpoints are kept and must not change; indexes that the
 // Set gives and takes are theirs. It fails when a table of that size cannot be made.
 func New(b model.Balance, client Client, endpoints []Candidate) (*Set, error) {
+	return (*Set)(nil).Renew(b, client, endpoints)
+}
+
+// Renew is New, for a Set that takes the place of s. Tables of s whose endpoints and weights are the same are taken over:
+// to build one takes milliseconds. s stays as it is, and may be nil.
+func (s *Set) Renew(b model.Balance, client Client, endpoints []Candidate) (*Set, error) {
 	c := &compiled{
 		algorithm: cmp.Or(b.Algorithm, model.LeastRequest), decay: b.Decay, warmUp: b.WarmUp,
-		threshold: b.Panic, all: endpoints,
+		threshold: b.Panic, size: b.TableSize, all: endpoints,
 	}
 	if b.Locality != nil {
 		c.capacity = b.Locality.Capacity
 	}
 	found, distributed := groups(b.Locality, client, endpoints)
 	for _, g := range found {
-		p, err := newPart(c.algorithm, b.TableSize, g, endpoints)
-		if err != nil {
-			return nil, err
+		p := newPool(g, endpoints)
+		if !p.takeTables(s, c) {
+			if err := p.build(c.algorithm, c.size); err != nil {
+				return nil, err
+			}
 		}
 		c.parts = append(c.parts, p)
 		if distributed {
@@ -95,27 +105,47 @@ type pool struct {
 	even    bool      // all weights are equal
 	weights []float64 // 1 on average
 	ids     sampler
-	ring    *Ring
-	maglev  *MaglevTable
+
+	keys   []string // with given, what the tables are made of
+	given  []uint32
+	ring   *Ring
+	maglev *MaglevTable
 }
 
-func newPart(a model.Algorithm, size int, g group, all []Candidate) (pool, error) {
-	p := pool{group: g, even: true}
-	keys, weights := make([]string, len(g.members)), make([]uint32, len(g.members))
+func newPool(g group, all []Candidate) pool {
+	p := pool{group: g, even: true, keys: make([]string, len(g.members)), given: make([]uint32, len(g.members))}
 	for n, i := range g.members {
-		keys[n], weights[n] = all[i].ID, max(1, all[i].Weight)
-		p.even = p.even && weights[n] == weights[0]
+		p.keys[n], p.given[n] = all[i].ID, max(1, all[i].Weight)
+		p.even = p.even && p.given[n] == p.given[0]
 	}
-	p.ids, p.weights = newSampler(weights)
-	var err error
+	p.ids, p.weights = newSampler(p.given)
+	return p
+}
+
+// takeTables takes over the tables of a pool of old with the same members.
+func (p *pool) takeTables(old *Set, c *compiled) bool {
+	if old == nil || old.algorithm != c.algorithm || old.size != c.size {
+		return false
+	}
+	for i := range old.parts {
+		o := &old.parts[i]
+		if slices.Equal(o.keys, p.keys) && slices.Equal(o.given, p.given) {
+			p.ring, p.maglev = o.ring, o.maglev
+			return true
+		}
+	}
+	return false
+}
+
+func (p *pool) build(a model.Algorithm, size int) (err error) {
 	switch a {
 	case model.RingHash:
-		p.ring, err = BuildRing(keys, weights, size)
+		p.ring, err = BuildRing(p.keys, p.given, size)
 	case model.Maglev:
-		p.maglev, err = BuildMaglev(keys, weights, size)
+		p.maglev, err = BuildMaglev(p.keys, p.given, size)
 	case model.LeastRequest, model.RoundRobin, model.Random, model.PeakEWMA:
 	default:
 		err = fmt.Errorf("unknown algorithm %q; known are leastRequest, roundRobin, random, peakEWMA, ringHash, maglev", a)
 	}
-	return p, err
+	return err
 }

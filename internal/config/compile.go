@@ -34,18 +34,27 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 			Services:    make(map[model.ServiceName]*model.Service, len(in.Registry.Services)),
 			Status:      make(map[ResourceKey][]Condition, len(in.Resources)),
 			consumer:    map[consumerKey][]model.Rule{},
+			istio:       map[consumerKey]clientView{},
 		},
-		known: in.Registry.Versions,
+		known:    in.Registry.Versions,
+		grants:   map[string][]*gateway.Grant{},
+		attached: map[consumerKey][]*attachment{},
 	}
 	resources := slices.SortedFunc(slices.Values(in.Resources), compareResources)
 	c.register(in.Registry.Services)
 	c.declare(resources)
+	c.collectGrants(resources)
 	c.indexVersions()
+	dialect := newIstioCompiler(c)
+	dialect.declareEntries(resources)
 	for i := range resources {
 		if route, ok := resources[i].Route(); ok {
 			c.route(&resources[i], route)
 		}
 	}
+	c.settle()
+	c.attachPolicies(resources)
+	dialect.apply(resources) // what a TrafficPolicy says goes before what a DestinationRule does
 	return c.mesh, c.warnings
 }
 
@@ -61,6 +70,11 @@ type compiler struct {
 	versions   map[model.ServiceName]subset         // what a name like reviews-v2 stands for
 	known      map[model.ServiceName][]string       // versions there have been
 	names      map[string][]string                  // namespace -> names that resolve, for remedies
+	grants     map[string][]*gateway.Grant          // by namespace
+
+	pending  []*pending // routes, in order of precedence
+	attached map[consumerKey][]*attachment
+	audience []consumerKey // keys of attached, as they came
 }
 
 func (c *compiler) warn(r *Resource, at gateway.Position, message, remedy string) {
@@ -69,77 +83,66 @@ func (c *compiler) warn(r *Resource, at gateway.Position, message, remedy string
 	})
 }
 
-// route resolves a route's references and attaches its rules to its parents.
+// route resolves a route's references and notes which services it is for; settle does the rest.
 func (c *compiler) route(r *Resource, route *gateway.Route) {
-	var refs []failure
-	rules := make([]model.Rule, len(route.Rules))
+	p := &pending{resource: r, rules: make([]model.Rule, len(route.Rules))}
+	fail := func(at gateway.Position, f *failure, remedy string) string {
+		p.refs = append(p.refs, *f)
+		c.warn(r, at, f.message, remedy)
+		return f.reason + ": " + f.message
+	}
 	for i := range route.Rules {
-		rules[i] = route.Rules[i].Rule
-		rules[i].Backends = slices.Clone(rules[i].Backends)
-		for j := range rules[i].Backends {
-			b := &rules[i].Backends[j]
-			if f, remedy := c.backend(route.Namespace, b); f != nil {
-				b.Invalid = f.reason + ": " + f.message
-				refs = append(refs, *f)
-				c.warn(r, route.Rules[i].BackendAt[j], f.message, remedy)
+		p.rules[i] = route.Rules[i].Rule
+		backends := slices.Clone(p.rules[i].Backends)
+		for j := range backends {
+			if f, remedy := c.backend(r.Key, backends[j].Service, backends[j].Port); f != nil {
+				backends[j].Invalid = fail(route.Rules[i].BackendAt[j], f, remedy)
 			}
 		}
+		mirrors := slices.Clone(p.rules[i].Filters.Mirrors)
+		for j := range mirrors {
+			if f, remedy := c.backend(r.Key, mirrors[j].Service, mirrors[j].Port); f != nil {
+				mirrors[j].Invalid = fail(route.Rules[i].MirrorAt[j], f, remedy)
+			}
+		}
+		p.rules[i].Backends, p.rules[i].Filters.Mirrors = backends, mirrors
 	}
-	var parents []failure
-	for _, p := range route.Parents {
-		if f, remedy := c.attach(route, p, rules); f != nil {
-			parents = append(parents, *f)
-			c.warn(r, p.At, f.message, remedy)
+	for _, parent := range route.Parents {
+		if f, remedy := c.attach(p, parent); f != nil {
+			p.parents = append(p.parents, *f)
+			c.warn(r, parent.At, f.message, remedy)
 		}
 	}
-	c.mesh.Status[r.Key] = []Condition{
-		newCondition(ConditionAccepted, ReasonAccepted, parents),
-		newCondition(ConditionResolvedRefs, ReasonResolvedRefs, refs),
-	}
+	c.pending = append(c.pending, p)
 }
 
-// attach gives the rules to a parent: to all of its clients when the route is of its namespace, else to
-// those of the route's namespace.
-func (c *compiler) attach(route *gateway.Route, p gateway.Parent, rules []model.Rule) (*failure, string) {
-	s := c.resolve(p.Service)
+// backend reports why a reference does not resolve. One to another namespace needs a ReferenceGrant there (GEP-709).
+func (c *compiler) backend(from ResourceKey, name model.ServiceName, port uint16) (f *failure, remedy string) {
+	if !c.granted(from, name) {
+		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", name)},
+			"allow it with a ReferenceGrant in namespace " + name.Namespace
+	}
+	s := c.resolve(name)
 	if s == nil {
-		return &failure{ReasonNoMatchingParent, "no service " + p.Service.String() + " is registered or declared"}, c.nearest(p.Service)
+		return &failure{ReasonBackendNotFound, "no service " + name.String() + " is registered or declared"}, c.nearest(name)
 	}
-	if p.Port != 0 && len(s.Ports) > 0 {
-		if _, ok := s.Port(p.Port); !ok {
-			return &failure{ReasonNoMatchingParent, fmt.Sprintf("service %s has no port %d", p.Service, p.Port)}, portRemedy(s)
+	if port != 0 && len(s.Ports) > 0 {
+		if _, ok := s.Port(port); !ok {
+			return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", name, port)}, portRemedy(s)
 		}
-	}
-	for _, rule := range rules {
-		rule.Port = p.Port
-		if route.Namespace == p.Service.Namespace {
-			s.Rules = append(s.Rules, rule)
-			continue
-		}
-		key := consumerKey{p.Service, route.Namespace}
-		c.mesh.consumer[key] = append(c.mesh.consumer[key], rule)
 	}
 	return nil, ""
 }
 
-// backend reports why a reference does not resolve.
-func (c *compiler) backend(from string, b *model.Backend) (f *failure, remedy string) {
-	if b.Service.Namespace != from {
-		return &failure{
-			ReasonRefNotPermitted,
-			fmt.Sprintf("service %s is in another namespace than the route", b.Service),
-		}, "references between namespaces need a ReferenceGrant, which is not supported in this version of Weft"
+// granted reports whether a route may send requests to a service.
+func (c *compiler) granted(from ResourceKey, to model.ServiceName) bool {
+	if from.Namespace == to.Namespace {
+		return true
 	}
-	s := c.resolve(b.Service)
-	if s == nil {
-		return &failure{ReasonBackendNotFound, "no service " + b.Service.String() + " is registered or declared"}, c.nearest(b.Service)
-	}
-	if b.Port != 0 && len(s.Ports) > 0 {
-		if _, ok := s.Port(b.Port); !ok {
-			return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", b.Service, b.Port)}, portRemedy(s)
-		}
-	}
-	return nil, ""
+	by := gateway.GrantFrom{Group: gateway.Group, Kind: from.Kind, Namespace: from.Namespace}
+	return slices.ContainsFunc(c.grants[to.Namespace], func(g *gateway.Grant) bool {
+		return g.Allows(by, gateway.GrantTo{Kind: "Service", Name: to.Name})
+	})
 }
 
 func portRemedy(s *model.Service) string {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ type Kind struct {
 	Short    []string
 
 	parse func(*document.Document) (any, document.Problems)
+	key   string // that tells it from another kind of the same name; "" is Name
 }
 
 // APIVersion returns the version in which resources of the kind are written.
@@ -31,14 +33,41 @@ func (k Kind) apiVersion(version string) string {
 
 // Kinds returns the kinds that can be applied, by name.
 func Kinds() []Kind {
+	out := append(routeKinds(gateway.InMesh), policyKind(), Kind{
+		Name: "ReferenceGrant", Group: gateway.Group, Versions: []string{"v1", "v1beta1"}, Plural: "referencegrants", Short: []string{"refgrant"},
+		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseReferenceGrant(d) },
+	}, Kind{
+		Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
+		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d) },
+	})
+	out = append(out, istioKinds()...)
+	slices.SortStableFunc(out, func(a, b Kind) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// routeKinds returns the kinds of the Gateway API's routes.
+func routeKinds(place gateway.Place) []Kind {
+	const group = gateway.Group
 	return []Kind{
 		{
-			Name: "HTTPRoute", Group: "gateway.networking.k8s.io", Versions: []string{"v1", "v1beta1"}, Plural: "httproutes",
-			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseHTTPRoute(d, gateway.InMesh) },
+			Name: "GRPCRoute", Group: group, Versions: []string{"v1"}, Plural: "grpcroutes",
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseGRPCRoute(d, place) },
 		},
 		{
-			Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
-			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d) },
+			Name: "HTTPRoute", Group: group, Versions: []string{"v1", "v1beta1"}, Plural: "httproutes",
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseHTTPRoute(d, place) },
+		},
+		{
+			Name: "TCPRoute", Group: group, Versions: []string{"v1", "v1alpha2"}, Plural: "tcproutes",
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseTCPRoute(d, place) },
+		},
+		{
+			Name: "TLSRoute", Group: group, Versions: []string{"v1", "v1alpha3", "v1alpha2"}, Plural: "tlsroutes",
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseTLSRoute(d, place) },
+		},
+		{
+			Name: "UDPRoute", Group: group, Versions: []string{"v1", "v1alpha2"}, Plural: "udproutes",
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseUDPRoute(d, place) },
 		},
 	}
 }
@@ -46,12 +75,15 @@ func Kinds() []Kind {
 // standaloneKinds returns the kinds of a gateway without a control plane, by name.
 func standaloneKinds() []Kind {
 	const group = gateway.Group
-	return []Kind{
+	return append(append(routeKinds(gateway.InStandalone), []Kind{
+		{Name: "BackendTLSPolicy", Group: group, Versions: []string{"v1", "v1alpha3"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseBackendTLSPolicy(d)
+		}},
+		{Name: "ConfigMap", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseConfigMap(d)
+		}},
 		{Name: "EndpointSlice", Group: "discovery.k8s.io", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseEndpointSlice(d)
-		}},
-		{Name: "GRPCRoute", Group: group, Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseGRPCRoute(d, gateway.InStandalone)
 		}},
 		{Name: "Gateway", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseGateway(d)
@@ -59,8 +91,8 @@ func standaloneKinds() []Kind {
 		{Name: "GatewayClass", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseGatewayClass(d)
 		}},
-		{Name: "HTTPRoute", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseHTTPRoute(d, gateway.InStandalone)
+		{Name: kindListenerSet, Group: group, Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
+			return gateway.ParseListenerSet(d)
 		}},
 		{Name: "Namespace", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseNamespace(d)
@@ -74,10 +106,8 @@ func standaloneKinds() []Kind {
 		{Name: "Service", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseService(d)
 		}},
-		{Name: "TCPRoute", Group: group, Versions: []string{"v1", "v1alpha2"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseTCPRoute(d, gateway.InStandalone)
-		}},
-	}
+		policyKind(),
+	}...), append(istioKinds(), istioGateway())...)
 }
 
 // kindSecret is the kind whose text is not kept.

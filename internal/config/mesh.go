@@ -17,6 +17,8 @@ type Mesh struct {
 	// consumer holds the rules of routes from other namespaces than the service's: they are for clients of
 	// their own namespace alone, and stand in place of the service's own rules (GEP-1426).
 	consumer map[consumerKey][]model.Rule
+
+	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
 }
 
 type consumerKey struct {
@@ -36,7 +38,12 @@ type Condition struct {
 const (
 	ConditionAccepted     = "Accepted"
 	ConditionResolvedRefs = "ResolvedRefs"
-	ConditionProgrammed   = "Programmed" // of a Gateway
+	ConditionProgrammed   = "Programmed" // of a Gateway or ListenerSet
+
+	// ConditionInsecureFrontend is True of a Gateway that serves clients without a valid certificate though it asks
+	// for one.
+	ConditionInsecureFrontend  = "InsecureFrontendValidationMode"
+	ReasonConfigurationChanged = "ConfigurationChanged"
 
 	ReasonAccepted         = "Accepted"
 	ReasonNoMatchingParent = "NoMatchingParent"

@@ -8,10 +8,11 @@ import (
 )
 
 // Scope returns what the proxy of workload w runs when it calls the services of those names: these, and
-// every service that the backends of their rules name, and so on. Names that the mesh does not have are
+// every service that the backends and mirrors of their rules name, and so on. Names that the mesh does not have are
 // left out. Services are sorted; the same input gives the same JSON, byte for byte.
 func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot {
 	out := &model.Snapshot{Revision: m.Revision, TrustDomain: m.TrustDomain, Workload: w}
+	out.Workload.Policy = m.InboundPolicy(w.Service)
 	seen := make(map[model.ServiceName]bool, len(names))
 	todo := slices.Clone(names)
 	for len(todo) > 0 {
@@ -30,6 +31,9 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 			for j := range s.Rules[i].Backends {
 				todo = append(todo, s.Rules[i].Backends[j].Service)
 			}
+			for j := range s.Rules[i].Filters.Mirrors {
+				todo = append(todo, s.Rules[i].Filters.Mirrors[j].Service)
+			}
 		}
 	}
 	slices.SortFunc(out.Services, func(a, b model.Service) int {
@@ -46,11 +50,14 @@ func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bo
 		return model.Service{}, false
 	}
 	out := *s
+	if view, ok := m.istio[consumerKey{n, client}]; ok {
+		out.Rules, out.Ordered, out.Policy, out.Upstream = view.rules, view.ordered, view.policy, view.upstream
+	}
 	own := m.consumer[consumerKey{n, client}]
 	if len(own) == 0 {
 		return out, true
 	}
-	out.Rules = slices.Clone(own)
+	out.Rules, out.Ordered = slices.Clone(own), false
 	for _, p := range s.Ports {
 		if slices.ContainsFunc(own, func(r model.Rule) bool { return r.Port == 0 || r.Port == p.Number }) {
 			continue
@@ -67,5 +74,6 @@ func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bo
 
 // HasOwnRules reports whether clients of a namespace see other rules of a service than everybody else.
 func (m *Mesh) HasOwnRules(n model.ServiceName, client string) bool {
-	return len(m.consumer[consumerKey{n, client}]) > 0
+	_, ok := m.istio[consumerKey{n, client}]
+	return ok || len(m.consumer[consumerKey{n, client}]) > 0
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
@@ -16,6 +18,9 @@ type StandaloneInput struct {
 	Resources []Resource   // of ParseStandalone, at most one of each key
 	Bind      []netip.Addr // where a Gateway listens that names no addresses; default 127.0.0.1, and ::1 where there is one
 	Now       time.Time    // against which certificates expire; zero: expiry is not looked at
+
+	// Labels are the gateway's, for the selectors of Istio's Gateways. Nil means istio: ingressgateway.
+	Labels map[string]string
 
 	// ReadFile reads the certificates and keys that listeners name by file. Nil: such a file is a problem.
 	ReadFile func(name string) ([]byte, error)
@@ -47,18 +52,30 @@ func CompileStandalone(in StandaloneInput) *Standalone {
 		grpc:  map[servicePort]bool{},
 		files: map[string]fileContent{},
 		full:  map[*gate]ResourceKey{},
+		held:  map[*gate]*holders{},
+		tls:   map[tlsPort]*backendTLS{},
 	}
 	resources := slices.SortedFunc(slices.Values(in.Resources), compareResources)
 	c.index(resources)
+	c.backendTLS(resources)
+	c.listenerSets(resources)
 	c.conflicts()
 	for i := range resources {
 		if route, ok := resources[i].Route(); ok {
 			c.route(&resources[i], route)
 		}
 	}
+	dialect := newIstioEdge(c, resources)
+	if dialect != nil {
+		dialect.apply(resources)
+	}
 	c.compileServices()
+	c.attachPolicies(resources)
 	c.sockets()
 	c.gatewayStatus()
+	if dialect != nil {
+		dialect.finish()
+	}
 	c.out.Files = slices.Sorted(maps.Keys(c.files))
 	slices.SortStableFunc(c.problems, func(a, b document.Problem) int { return compareBool(a.Warning, b.Warning) })
 	c.out.Problems = c.problems.Distinct().Bound(document.Limits{}.WithDefaults().Problems)
@@ -71,18 +88,23 @@ type standalone struct {
 	out      *Standalone
 	problems document.Problems
 
-	services map[model.ServiceName]*Resource
-	slices   map[model.ServiceName][]*Resource
-	secrets  map[gateway.ObjectName]*Resource
-	grants   map[string][]*gateway.Grant // by namespace
-	gateways map[gateway.ObjectName]*edge
-	order    []*edge             // the gateways that are ours, by name
-	names    map[string][]string // namespace -> names of services, for remedies
+	services   map[model.ServiceName]*Resource
+	slices     map[model.ServiceName][]*Resource
+	secrets    map[gateway.ObjectName]*Resource
+	configs    map[gateway.ObjectName]*Resource // ConfigMaps
+	namespaces map[string]labels.Set
+	grants     map[string][]*gateway.Grant // by namespace
+	gateways   map[gateway.ObjectName]*edge
+	sets       map[gateway.ObjectName]*edge // ListenerSets
+	order      []*edge                      // those that are ours, by precedence
+	names      map[string][]string          // namespace -> names of services, for remedies
 
 	used  map[model.ServiceName]bool // services that rules name
 	grpc  map[servicePort]bool       // ports that GRPCRoutes name
 	files map[string]fileContent
 	full  map[*gate]ResourceKey // the route that takes a TCP listener's connections
+	held  map[*gate]*holders    // the routes that take an HTTP listener's hosts
+	tls   map[tlsPort]*backendTLS
 }
 
 type servicePort struct {
@@ -94,7 +116,8 @@ type servicePort struct {
 func (c *standalone) index(resources []Resource) {
 	c.services, c.slices = map[model.ServiceName]*Resource{}, map[model.ServiceName][]*Resource{}
 	c.secrets, c.grants = map[gateway.ObjectName]*Resource{}, map[string][]*gateway.Grant{}
-	c.gateways = map[gateway.ObjectName]*edge{}
+	c.gateways, c.sets = map[gateway.ObjectName]*edge{}, map[gateway.ObjectName]*edge{}
+	c.configs, c.namespaces = map[gateway.ObjectName]*Resource{}, map[string]labels.Set{}
 	var own []*Resource
 	for i := range resources {
 		r := &resources[i]
@@ -107,6 +130,10 @@ func (c *standalone) index(resources []Resource) {
 			c.slices[service] = append(c.slices[service], r)
 		case *gateway.Secret:
 			c.secrets[gateway.ObjectName(service)] = r
+		case *gateway.ConfigMap:
+			c.configs[gateway.ObjectName(service)] = r
+		case *gateway.Namespace:
+			c.namespaces[r.Key.Name] = body.Labels
 		case *gateway.Grant:
 			c.grants[r.Key.Namespace] = append(c.grants[r.Key.Namespace], body)
 		case *gateway.Gateway:

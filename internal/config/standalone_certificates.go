@@ -50,9 +50,9 @@ func (c *standalone) secretOf(g *gate, ref gateway.SecretRef) (cert model.Certif
 		g.edge.refs = append(g.edge.refs, failure{reason, message})
 		c.warn(r, ref.At, message, remedy)
 	}
-	from := gateway.GrantFrom{Group: gateway.Group, Kind: "Gateway", Namespace: r.Key.Namespace}
+	from := gateway.GrantFrom{Group: gateway.Group, Kind: g.edge.kind(), Namespace: r.Key.Namespace}
 	if !c.granted(from, ref.Secret.Namespace, gateway.GrantTo{Kind: "Secret", Name: ref.Secret.Name}) {
-		fail(ReasonRefNotPermitted, fmt.Sprintf("the Secret %s is in another namespace than the Gateway", ref.Secret),
+		fail(ReasonRefNotPermitted, fmt.Sprintf("the Secret %s is in another namespace than the %s", ref.Secret, g.edge.kind()),
 			"allow it with a ReferenceGrant in namespace "+ref.Secret.Namespace)
 		return cert, false
 	}

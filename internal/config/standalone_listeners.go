@@ -7,14 +7,17 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// edge is a Gateway. One that is not ours has no gates.
+// edge is a Gateway or a ListenerSet. One that is not ours has no gates.
 type edge struct {
 	resource *Resource
-	spec     *gateway.Gateway
+	spec     *gateway.Gateway // of a ListenerSet: its parent's
+	parent   *edge            // of a ListenerSet that is attached: its Gateway
 	ours     bool
 	gates    []*gate
 	bad      []failure // why listeners are not accepted
@@ -27,8 +30,12 @@ type gate struct {
 	spec         *gateway.Listener
 	addresses    []bound
 	certificates []model.Certificate
+	clientCA     string
+	clientMode   model.ClientMode
 	rules        []model.Rule
 	closed       bool // conflicted, or TLS without a certificate: not served
+
+	selector labels.Selector // of namespaces whose routes may attach; nil unless the listener has one
 }
 
 // bound is where a listener listens.
@@ -37,10 +44,13 @@ type bound struct {
 	optional bool
 }
 
-// name returns "namespace/gateway/listener".
+// name returns "namespace/gateway/listener", or "namespace/listenerset:name/listener".
 func (g *gate) name() string {
-	k := g.edge.resource.Key
-	return k.Namespace + "/" + k.Name + "/" + g.spec.Name
+	k, name := g.edge.resource.Key, g.edge.resource.Key.Name
+	if k.Kind == kindListenerSet {
+		name = "listenerset:" + name
+	}
+	return k.Namespace + "/" + name + "/" + g.spec.Name
 }
 
 // gateway opens the listeners of a Gateway.
@@ -51,14 +61,22 @@ func (c *standalone) gateway(r *Resource, spec *gateway.Gateway) {
 		c.warn(r, spec.ClassAt, fmt.Sprintf("a Gateway of class %q is not served", clip(spec.Class)), "write gatewayClassName: "+classWeft)
 		return
 	}
+	c.open(e, spec.Listeners)
+}
+
+// open opens the listeners of a Gateway or ListenerSet that is ours.
+func (c *standalone) open(e *edge, listeners []gateway.Listener) {
 	c.order = append(c.order, e)
-	for i := range spec.Listeners {
-		g := &gate{edge: e, spec: &spec.Listeners[i]}
-		for _, ip := range c.addressesOf(spec) {
+	for i := range listeners {
+		g := &gate{edge: e, spec: &listeners[i], selector: selectorOf(listeners[i].Admission)}
+		for _, ip := range c.addressesOf(e.spec) {
 			g.addresses = append(g.addresses, bound{netip.AddrPortFrom(ip.ip, g.spec.Port), ip.optional})
 		}
 		if g.spec.Kind.TLS() {
 			c.certify(g)
+		}
+		if g.spec.Kind == model.SocketHTTPS {
+			c.verifyClients(g)
 		}
 		e.gates = append(e.gates, g)
 	}
@@ -110,7 +128,7 @@ func (c *standalone) conflicts() {
 func conflict(a, b *gateway.Listener) string {
 	switch {
 	case a.Kind != b.Kind:
-		return fmt.Sprintf("protocols %s and %s", strings.ToUpper(string(a.Kind)), strings.ToUpper(string(b.Kind)))
+		return fmt.Sprintf("protocols %s and %s", protocolName(a.Kind), protocolName(b.Kind))
 	case a.Kind == model.SocketTCP:
 		return "two TCP listeners"
 	case a.Hostname == b.Hostname && a.Hostname == "":
@@ -121,23 +139,33 @@ func conflict(a, b *gateway.Listener) string {
 	return ""
 }
 
-// conflict closes both listeners. It is reported once for a pair, though they may share several addresses.
+// protocolName is what documents call a kind of sockets.
+func protocolName(k model.SocketKind) string {
+	if k == model.SocketPassthrough {
+		return "TLS with mode Passthrough"
+	}
+	return strings.ToUpper(string(k))
+}
+
+// conflict closes both listeners; when one of them is of a ListenerSet, that of lower precedence alone, which is g
+// (Gateway API, ListenerSetSpec.listeners). It is reported once for a pair, though they may share several addresses.
 func (c *standalone) conflict(g, other *gate, why string) {
 	message := fmt.Sprintf("listener %s is in conflict with listener %s: %s", g.name(), other.name(), why)
-	reported := g.closed && other.closed && slices.ContainsFunc(g.edge.bad, func(f failure) bool {
+	reported := g.closed && slices.ContainsFunc(g.edge.bad, func(f failure) bool {
 		return strings.HasPrefix(f.message, message[:len(message)-len(why)])
 	})
-	g.closed, other.closed = true, true
+	outranked := g.edge.parent != nil && other.edge != g.edge
+	g.closed, other.closed = true, other.closed || !outranked
 	if reported {
 		return
 	}
 	f := failure{ReasonListenersNotValid, message}
 	g.edge.bad = append(g.edge.bad, f)
-	if other.edge != g.edge {
+	if other.edge != g.edge && !outranked {
 		other.edge.bad = append(other.edge.bad, f)
 	}
 	c.report(g.edge.resource, g.spec.At, message,
-		fmt.Sprintf("give one of them another port; the other is at %s:%d", other.edge.resource.File, other.spec.At.Line), false)
+		fmt.Sprintf("give one of them another port; the other is at %s:%d", other.edge.resource.File, other.spec.At.Line), outranked)
 }
 
 // sockets puts the listeners that are served where they listen.
@@ -156,7 +184,8 @@ func (c *standalone) sockets() {
 				}
 				s.Optional = s.Optional && b.optional
 				s.Listeners = append(s.Listeners, model.Listener{
-					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.rules,
+					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.ordered(),
+					ClientCA: g.clientCA, ClientMode: g.clientMode,
 				})
 			}
 		}
@@ -166,6 +195,39 @@ func (c *standalone) sockets() {
 		c.out.Snapshot.Sockets = append(c.out.Snapshot.Sockets, *s)
 	}
 	slices.SortFunc(c.out.Snapshot.Sockets, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
+}
+
+// ordered returns the listener's rules. Those that are chosen by server name have one host each, the most specific
+// first, so that the first one whose host has the name is right.
+func (g *gate) ordered() []model.Rule {
+	if g.spec.Kind != model.SocketTLS && g.spec.Kind != model.SocketPassthrough {
+		return g.rules
+	}
+	var out []model.Rule
+	for _, rule := range g.rules {
+		if len(rule.Hosts) == 0 {
+			out = append(out, rule)
+		}
+		for _, host := range rule.Hosts {
+			rule.Hosts = []string{host}
+			out = append(out, rule)
+		}
+	}
+	rank := func(r *model.Rule) (exact, length int) {
+		if len(r.Hosts) == 0 {
+			return 0, 0
+		}
+		if strings.HasPrefix(r.Hosts[0], "*") {
+			return 1, len(r.Hosts[0])
+		}
+		return 2, len(r.Hosts[0])
+	}
+	slices.SortStableFunc(out, func(a, b model.Rule) int {
+		ea, la := rank(&a)
+		eb, lb := rank(&b)
+		return cmp.Or(cmp.Compare(eb, ea), cmp.Compare(lb, la))
+	})
+	return out
 }
 
 // gatewayStatus says what became of the Gateways that are ours.
@@ -190,5 +252,24 @@ func (c *standalone) gatewayStatus() {
 			newCondition(ConditionResolvedRefs, ReasonResolvedRefs, e.refs),
 			programmed,
 		}
+		if e.parent == nil && insecure(e.spec) {
+			c.out.Status[e.resource.Key] = append(c.out.Status[e.resource.Key], Condition{
+				Type: ConditionInsecureFrontend, Status: "True", Reason: ReasonConfigurationChanged,
+				Message: "clients without a valid certificate are served: mode is AllowInsecureFallback",
+			})
+		}
 	}
+}
+
+// insecure reports whether clients are asked for certificates that they need not have.
+func insecure(spec *gateway.Gateway) bool {
+	if spec.Clients != nil && spec.Clients.Mode == model.ClientOptional {
+		return true
+	}
+	for _, v := range spec.ClientsOn {
+		if v != nil && v.Mode == model.ClientOptional {
+			return true
+		}
+	}
+	return false
 }

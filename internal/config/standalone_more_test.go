@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
@@ -109,14 +110,14 @@ func TestStandaloneKeepsNoSecret(t *testing.T) {
 }
 
 func TestStandaloneKindsAreNotOfTheMesh(t *testing.T) {
-	for _, k := range Kinds() {
-		if k.Name != "HTTPRoute" && k.Name != "Service" {
-			t.Errorf("%s is listed", k.Name)
+	for _, name := range []string{"Gateway", "gatewayclass", "secrets", "listenersets", "backendtlspolicies", "configmaps", "endpointslices"} {
+		if k, ok := LookupKind(name); ok && k.Group == gateway.Group || ok && k.Group == "" {
+			t.Errorf("%s is found", name)
 		}
 	}
-	for _, name := range []string{"gateway", "secrets", "tcproute"} {
-		if _, ok := LookupKind(name); ok {
-			t.Errorf("%s is found", name)
+	for _, name := range []string{"grpcroute", "tcproutes", "TLSRoute", "udproute", "referencegrants"} {
+		if _, ok := LookupKind(name); !ok {
+			t.Errorf("%s is not found", name)
 		}
 	}
 }

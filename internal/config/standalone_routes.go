@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	v1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
@@ -15,18 +13,33 @@ import (
 // route resolves a route's references and attaches its rules to listeners.
 func (c *standalone) route(r *Resource, route *gateway.Route) {
 	var refs []failure
+	fail := func(at gateway.Position, f *failure, remedy string) string {
+		refs = append(refs, *f)
+		c.warn(r, at, f.message, remedy)
+		return f.reason + ": " + f.message
+	}
 	rules := make([]model.Rule, len(route.Rules))
 	for i := range route.Rules {
 		rules[i] = route.Rules[i].Rule
-		rules[i].Backends = slices.Clone(rules[i].Backends)
-		for j := range rules[i].Backends {
-			b := &rules[i].Backends[j]
-			if f, remedy := c.backend(r.Key, b); f != nil {
-				b.Invalid = f.reason + ": " + f.message
-				refs = append(refs, *f)
-				c.warn(r, route.Rules[i].BackendAt[j], f.message, remedy)
+		backends := slices.Clone(rules[i].Backends)
+		for j := range backends {
+			b := &backends[j]
+			if f, remedy := c.backend(r.Key, b.Service, b.Port); f != nil {
+				b.Invalid = fail(route.Rules[i].BackendAt[j], f, remedy)
+				continue
 			}
+			b.Upstream, b.Invalid = c.backendUpstream(b.Service, b.Port)
 		}
+		mirrors := slices.Clone(rules[i].Filters.Mirrors)
+		for j := range mirrors {
+			m := &mirrors[j]
+			if f, remedy := c.backend(r.Key, m.Service, m.Port); f != nil {
+				m.Invalid = fail(route.Rules[i].MirrorAt[j], f, remedy)
+				continue
+			}
+			m.Invalid = c.mirrorUpstream(r, route.Rules[i].MirrorAt[j], m.Service, m.Port)
+		}
+		rules[i].Backends, rules[i].Filters.Mirrors = backends, mirrors
 	}
 	var parents []failure
 	attached := map[*gate]bool{}
@@ -48,9 +61,16 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 // attach gives the rules to the listeners of a parent that take the route. It fails when none does.
 func (c *standalone) attach(r *Resource, route *gateway.Route, p gateway.GatewayParent, rules []model.Rule, attached map[*gate]bool) (*failure, string) {
 	e := c.gateways[p.Gateway]
+	if p.Kind == kindListenerSet {
+		e = c.sets[p.Gateway]
+	}
 	switch {
+	case e == nil && p.Kind == kindListenerSet:
+		return &failure{ReasonNoMatchingParent, "there is no ListenerSet " + p.Gateway.String()}, ""
 	case e == nil:
 		return &failure{ReasonNoMatchingParent, "there is no Gateway " + p.Gateway.String()}, c.nearestGateway(p.Gateway)
+	case !e.ours && p.Kind == kindListenerSet:
+		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the ListenerSet %s is not attached to a Gateway", p.Gateway)}, ""
 	case !e.ours:
 		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the Gateway %s is of class %q, which is not served", p.Gateway, clip(e.spec.Class))},
 			"write gatewayClassName: " + classWeft
@@ -72,29 +92,29 @@ func (c *standalone) attach(r *Resource, route *gateway.Route, p gateway.Gateway
 		if !attached[g] {
 			attached[g] = true
 			g.take(rules, hosts)
+			c.hold(g, r.Key, hosts)
 		}
 	}
 	switch {
 	case taken:
 		return nil, ""
 	case !named:
-		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the Gateway %s has no such listener", p.Gateway)}, "it has " + listenerNames(e)
+		return &failure{ReasonNoMatchingParent, fmt.Sprintf("the %s %s has no such listener", p.Kind, p.Gateway)}, "it has " + listenerNames(e)
 	}
 	return last, remedy
 }
 
 // admits reports why a listener does not take a route, else the hosts it takes it for.
 func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hosts []string, f *failure, remedy string) {
-	own := key.Namespace == g.edge.resource.Key.Namespace
 	switch {
 	case !slices.Contains(g.spec.Kinds, key.Kind):
 		return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("listener %s takes no %s", g.name(), key.Kind)},
 			"it takes " + strings.Join(g.spec.Kinds, " and ")
-	case g.spec.From == v1.NamespacesFromNone || g.spec.From == v1.NamespacesFromSame && !own:
+	case !c.allows(g.spec.Admission, g.selector, g.edge.resource.Key.Namespace, key.Namespace):
 		return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("listener %s takes no routes of namespace %s", g.name(), key.Namespace)},
-			"write allowedRoutes: {namespaces: {from: All}} in the listener"
+			c.admissionRemedy(g.spec.Admission, key.Namespace)
 	}
-	if !g.spec.Kind.HTTP() {
+	if key.Kind == "TCPRoute" {
 		if first, ok := c.full[g]; ok && first != key {
 			return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("the connections of listener %s go to %s already", g.name(), first)}, "one route is all it takes"
 		}
@@ -105,6 +125,10 @@ func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hos
 	if !ok {
 		return nil, &failure{ReasonNoMatchingListenerHostname, fmt.Sprintf("listener %s takes no host of the route", g.name())},
 			"its hostname is " + g.spec.Hostname
+	}
+	if other, host := c.holder(g, key, hosts); other != nil {
+		return nil, &failure{ReasonConflicted, fmt.Sprintf("the requests of listener %s for %s go to %s already", g.name(), hostText(host), other)},
+			"HTTPRoutes and GRPCRoutes share no host name of a listener: give them different hostnames"
 	}
 	return hosts, nil, ""
 }
@@ -157,39 +181,47 @@ func covers(a, b string) bool {
 func (c *standalone) use(kind string, rules []model.Rule) {
 	for i := range rules {
 		for _, b := range rules[i].Backends {
-			if b.Invalid != "" {
-				continue
+			if b.Invalid == "" {
+				c.useService(kind, b.Service, b.Port)
 			}
-			c.used[b.Service] = true
-			if kind == "GRPCRoute" {
-				c.grpc[servicePort{b.Service, b.Port}] = true
+		}
+		for _, m := range rules[i].Filters.Mirrors {
+			if m.Invalid == "" {
+				c.useService(kind, m.Service, m.Port)
 			}
 		}
 	}
 }
 
-// backend reports why a reference does not resolve.
-func (c *standalone) backend(key ResourceKey, b *model.Backend) (f *failure, remedy string) {
-	from := gateway.GrantFrom{Group: gateway.Group, Kind: key.Kind, Namespace: key.Namespace}
-	if !c.granted(from, b.Service.Namespace, gateway.GrantTo{Kind: "Service", Name: b.Service.Name}) {
-		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", b.Service)},
-			"allow it with a ReferenceGrant in namespace " + b.Service.Namespace
+func (c *standalone) useService(kind string, name model.ServiceName, port uint16) {
+	c.used[name] = true
+	if kind == "GRPCRoute" {
+		c.grpc[servicePort{name, port}] = true
 	}
-	r := c.services[b.Service]
+}
+
+// backend reports why a reference does not resolve.
+func (c *standalone) backend(key ResourceKey, name model.ServiceName, port uint16) (f *failure, remedy string) {
+	from := gateway.GrantFrom{Group: gateway.Group, Kind: key.Kind, Namespace: key.Namespace}
+	if !c.granted(from, name.Namespace, gateway.GrantTo{Kind: "Service", Name: name.Name}) {
+		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", name)},
+			"allow it with a ReferenceGrant in namespace " + name.Namespace
+	}
+	r := c.services[name]
 	if r == nil {
-		return &failure{ReasonBackendNotFound, "there is no Service " + b.Service.String()}, c.nearest(b.Service)
+		return &failure{ReasonBackendNotFound, "there is no Service " + name.String()}, c.nearest(name)
 	}
 	s := &model.Service{}
 	for _, p := range r.body.(*gateway.Service).Ports {
 		s.Ports = append(s.Ports, p.Port)
 	}
-	if _, ok := s.Port(b.Port); ok {
+	if _, ok := s.Port(port); ok {
 		return nil, ""
 	}
 	if len(s.Ports) > 0 {
 		remedy = portRemedy(s)
 	}
-	return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", b.Service, b.Port)}, remedy
+	return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", name, port)}, remedy
 }
 
 // nearest names a service of the namespace that may have been meant.
@@ -230,8 +262,8 @@ func (c *standalone) nearestGateway(n gateway.ObjectName) string {
 // listenerNames returns the names and ports of a Gateway's listeners.
 func listenerNames(e *edge) string {
 	var out []string
-	for i := range e.spec.Listeners {
-		out = append(out, fmt.Sprintf("%s (port %d)", clip(e.spec.Listeners[i].Name), e.spec.Listeners[i].Port))
+	for _, g := range e.gates {
+		out = append(out, fmt.Sprintf("%s (port %d)", clip(g.spec.Name), g.spec.Port))
 	}
 	return some(out)
 }

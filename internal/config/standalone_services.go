@@ -33,7 +33,7 @@ func (c *standalone) compileServices() {
 func (c *standalone) service(name model.ServiceName) model.Service {
 	r := c.services[name]
 	decl := r.body.(*gateway.Service)
-	out := model.Service{Name: name}
+	out := model.Service{Name: name, Upstream: c.serviceUpstream(name)}
 	found := endpoints{}
 	for _, p := range decl.Ports {
 		p.Protocol = c.portProtocol(name, p)

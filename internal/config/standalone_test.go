@@ -78,6 +78,45 @@ func standaloneInput(resources []Resource, files map[string]string) StandaloneIn
 	}}
 }
 
+// checkRules fails when a proxy would refuse rules, or their filters and policies are out of bounds.
+func checkRules(t testing.TB, where string, rules []model.Rule) {
+	t.Helper()
+	if _, err := route.Compile(rules); err != nil {
+		t.Errorf("%s: the proxy refuses what was accepted: %v", where, err)
+	}
+	for i := range rules {
+		r, f := &rules[i], &rules[i].Filters
+		var changes []*model.PathChange
+		if f.Redirect != nil {
+			changes = append(changes, f.Redirect.Path)
+			if len(r.Backends) > 0 || f.Rewrite != nil || f.Redirect.Status < 301 || f.Redirect.Status > 308 {
+				t.Errorf("%s: rule %s: redirect %+v beside %d backends", where, r.Ref, f.Redirect, len(r.Backends))
+			}
+		}
+		if f.Rewrite != nil {
+			changes = append(changes, f.Rewrite.Path)
+		}
+		for _, c := range changes {
+			if _, err := route.CompilePathChange(c); err != nil {
+				t.Errorf("%s: rule %s: %v", where, r.Ref, err)
+			}
+			if c != nil && c.Type == model.ChangePrefix && r.Ref.Kind == "HTTPRoute" && (len(r.Matches) != 1 || r.Matches[0].Path.Type != model.Prefix) {
+				t.Errorf("%s: rule %s replaces a prefix that it does not match", where, r.Ref)
+			}
+		}
+		for _, m := range f.Mirrors {
+			if m.Share < 0 || m.Share > 1 {
+				t.Errorf("%s: rule %s: share %v", where, r.Ref, m.Share)
+			}
+		}
+		if p := r.Policy; p != nil && r.Ref.Kind == "HTTPRoute" {
+			if p.Timeout < 0 || p.BackendTimeout < 0 || p.NoTimeout && p.Timeout > 0 || p.Retry != nil && p.Retry.Attempts > 10 {
+				t.Errorf("%s: rule %s: policy %+v", where, r.Ref, p)
+			}
+		}
+	}
+}
+
 // checkSnapshot fails when a proxy would refuse what was compiled.
 func checkSnapshot(t testing.TB, s *model.Snapshot) {
 	t.Helper()
@@ -95,10 +134,18 @@ func checkSnapshot(t testing.TB, s *model.Snapshot) {
 			if socket.Kind.TLS() && len(ln.Certificates) == 0 {
 				t.Errorf("listener %s has no certificate", ln.Name)
 			}
-			if _, err := route.Compile(ln.Rules); err != nil {
-				t.Errorf("listener %s: the proxy refuses what was accepted: %v", ln.Name, err)
+			if ln.ClientCA != "" {
+				if err := checkAuthorities(ln.ClientCA); err != nil || !socket.Kind.TLS() {
+					t.Errorf("listener %s of kind %s, mode %q: %v", ln.Name, socket.Kind, ln.ClientMode, err)
+				}
 			}
+			checkRules(t, ln.Name, ln.Rules)
 			for _, r := range ln.Rules {
+				for _, m := range r.Filters.Mirrors {
+					if m.Invalid == "" && !services[m.Service] {
+						t.Errorf("listener %s: service %s of a mirror is not in the snapshot", ln.Name, m.Service)
+					}
+				}
 				for _, b := range r.Backends {
 					if b.Invalid == "" && !services[b.Service] {
 						t.Errorf("listener %s: service %s is not in the snapshot", ln.Name, b.Service)

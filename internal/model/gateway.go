@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"slices"
 )
 
 // Socket is an address that a gateway listens on, with the listeners that share it.
@@ -26,9 +27,14 @@ const (
 	SocketHTTPS SocketKind = "https" // the same under TLS 1.2 or 1.3; HTTP/2 by ALPN
 	SocketTCP   SocketKind = "tcp"   // opaque bytes, to the backends of the first rule
 	SocketTLS   SocketKind = "tls"   // the same under TLS
+
+	// SocketPassthrough carries TLS connections without ending them. The server name of the client's hello (RFC 6066,
+	// section 3) chooses the listener by Hostname and the rule by Hosts; a connection that none takes is closed. What a
+	// service's Upstream says of TLS is not for these connections: they have their own.
+	SocketPassthrough SocketKind = "passthrough"
 )
 
-// TLS reports whether the socket's connections begin with a TLS handshake.
+// TLS reports whether the socket ends TLS, so that its listeners need certificates.
 func (k SocketKind) TLS() bool { return k == SocketHTTPS || k == SocketTLS }
 
 // HTTP reports whether the socket's connections carry HTTP.
@@ -40,6 +46,10 @@ type Listener struct {
 	Hostname     string        `json:"hostname,omitempty"` // "x.y", "*.y" (any name below y), or "" for every name
 	Certificates []Certificate `json:"certificates,omitempty"`
 
+	// ClientCA is what certificates of clients are verified by, PEM; "" means that clients are not asked for one.
+	ClientCA   string     `json:"clientCA,omitempty"`
+	ClientMode ClientMode `json:"clientMode,omitempty"` // "" is ClientRequired
+
 	// Rules of the routes attached, in order of precedence between equals; their Hosts are those of both
 	// route and listener. When none matches, the answer is 404.
 	Rules []Rule `json:"rules,omitempty"`
@@ -47,6 +57,15 @@ type Listener struct {
 	// Ordered means that Rules are tried as they stand, after the most specific of their Hosts: see Service.Ordered.
 	Ordered bool `json:"ordered,omitempty"`
 }
+
+// ClientMode says what becomes of clients without a valid certificate (Gateway API, FrontendValidationModeType).
+type ClientMode string
+
+// The modes of client certificates.
+const (
+	ClientRequired ClientMode = "required" // the handshake fails
+	ClientOptional ClientMode = "optional" // they are served; the certificate, valid or not, is only asked for
+)
 
 // Certificate is a certificate with its key, both PEM.
 type Certificate struct {
@@ -92,6 +111,8 @@ func (s *Snapshot) Redacted() *Snapshot {
 			if len(certs) > 0 {
 				l.Certificates = certs
 			}
+			l.Rules = redactedRules(l.Rules)
+			l.Rules = redactRules(l.Rules)
 			listeners[j] = l
 		}
 		socket.Listeners = listeners
@@ -100,5 +121,67 @@ func (s *Snapshot) Redacted() *Snapshot {
 	if len(s.Sockets) == 0 {
 		out.Sockets = nil
 	}
+	out.Services = make([]Service, len(s.Services))
+	for i, service := range s.Services {
+		service.Upstream, service.Rules = service.Upstream.redacted(), redactedRules(service.Rules)
+		out.Services[i] = service
+	}
+	if len(s.Services) == 0 {
+		out.Services = nil
+	}
+	out.Services = slices.Clone(s.Services)
+	for i := range out.Services {
+		svc := &out.Services[i]
+		svc.Upstream, svc.Rules = redactUpstream(svc.Upstream), redactRules(svc.Rules)
+	}
 	return &out
+}
+
+// redactRules returns the rules without the private keys of their backends' policies.
+func redactRules(in []Rule) []Rule {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Backends = slices.Clone(out[i].Backends)
+		for j := range out[i].Backends {
+			out[i].Backends[j].Upstream = redactUpstream(out[i].Backends[j].Upstream)
+		}
+	}
+	return out
+}
+
+func redactUpstream(in *Upstream) *Upstream {
+	if in == nil || in.TLS == nil || in.TLS.Certificate == nil {
+		return in
+	}
+	out, tls := *in, *in.TLS
+	tls.Certificate = &Certificate{Chain: tls.Certificate.Chain, Key: redacted}
+	out.TLS = &tls
+	return &out
+}
+
+// redacted returns a copy without the private key of the certificate that endpoints are shown.
+func (u *Upstream) redacted() *Upstream {
+	if u == nil || u.TLS == nil || u.TLS.Certificate == nil {
+		return u
+	}
+	out, tls := *u, *u.TLS
+	tls.Certificate = &Certificate{Chain: tls.Certificate.Chain, Key: redacted}
+	out.TLS = &tls
+	return &out
+}
+
+// redactedRules returns rules whose backends are redacted; rules itself when there is nothing to hide.
+func redactedRules(rules []Rule) []Rule {
+	hides := func(b Backend) bool { return b.Upstream.redacted() != b.Upstream }
+	if !slices.ContainsFunc(rules, func(r Rule) bool { return slices.ContainsFunc(r.Backends, hides) }) {
+		return rules
+	}
+	out := slices.Clone(rules)
+	for i := range out {
+		out[i].Backends = slices.Clone(out[i].Backends)
+		for j := range out[i].Backends {
+			out[i].Backends[j].Upstream = out[i].Backends[j].Upstream.redacted()
+		}
+	}
+	return out
 }

@@ -3,7 +3,8 @@ package model
 import "cmp"
 
 // MergePolicy returns the policy of the more specific target with the gaps filled from the more general one, field
-// by field. Either may be nil. Neither is changed; the result may be one of them, or share what they point to.
+// by field: Retry, Hedge and Session are taken whole, and so are the lists. Either may be nil. Neither is changed; the
+// result may be one of them, or share what they point to. Ref is the specific one's, if it has one.
 func MergePolicy(specific, general *Policy) *Policy {
 	switch {
 	case specific == nil:
@@ -12,6 +13,7 @@ func MergePolicy(specific, general *Policy) *Policy {
 		return specific
 	}
 	out := *specific
+	out.Ref = cmp.Or(out.Ref, general.Ref)
 	if out.Timeout == 0 && !out.NoTimeout {
 		out.Timeout, out.NoTimeout = general.Timeout, general.NoTimeout
 	}
@@ -29,7 +31,8 @@ func MergePolicy(specific, general *Policy) *Policy {
 	return &out
 }
 
-// MergeUpstream is MergePolicy for how endpoints are reached. Balance is one field: its parts belong together.
+// MergeUpstream is MergePolicy for how endpoints are reached. Balance is one field, because its parts belong together;
+// those of Connections are merged one by one.
 func MergeUpstream(specific, general *Upstream) *Upstream {
 	switch {
 	case specific == nil:
@@ -38,6 +41,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 		return specific
 	}
 	out := *specific
+	out.Ref = cmp.Or(out.Ref, general.Ref)
 	if out.Balance.IsZero() {
 		out.Balance = general.Balance
 	}

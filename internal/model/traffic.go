@@ -163,6 +163,7 @@ type Fault struct {
 // RateLimit bounds how many requests pass.
 type RateLimit struct {
 	Name     string        `json:"name"`
+	Domain   string        `json:"domain,omitempty"`  // limits of one Domain and Name share their counters; "": those of one Policy.Ref
 	Matches  []Match       `json:"matches,omitempty"` // which requests count; none means every one
 	Requests uint32        `json:"requests"`
 	Per      time.Duration `json:"per"`              // of Requests: 1 s to 24 h

@@ -70,6 +70,9 @@ func (a *Allocator) Ask(q Ask, now time.Time) Quota {
 		// What it did before is not known to have been granted here: a control plane that begins anew must not
 		// charge for all of the past.
 		t = &tenant{used: q.Used, wanted: q.Wanted}
+		if q.First {
+			a.bucket -= float64(q.Used)
+		}
 		a.tenants[q.Proxy] = t
 		t.want = 1
 		if len(a.tenants) <= fewTenants {

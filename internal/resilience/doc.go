@@ -5,7 +5,8 @@
 // nothing, but for what a new key of a rate limit needs.
 //
 // Policies (RetryPolicy, HedgePolicy) may be used by any number of goroutines. What counts (Budget, Ejector,
-// Limiter, Tenant, Concurrency) belongs to one event loop; an Allocator to one goroutine of the control plane.
+// Checker, Limiter, Leases, Concurrency) belongs to one event loop; a Ledger to one goroutine of the control plane.
 //
-// Limits: MaxKeys keys in a Limiter, MaxProxies proxies in an Allocator, 10 retries of a request.
+// Limits: MaxKeys keys in a Limiter, MaxLeases and MaxLedger of a global limit, MaxProxies proxies in an Allocator,
+// MaxRetries and MaxHedges of a request.
 package resilience

@@ -24,7 +24,8 @@ const (
 // penalty, the next one halves again.
 //
 // For every choice ask Admits; for the endpoint that was chosen call Begin, and then exactly one of Observe and
-// Abandon with what Begin said.
+// Abandon with what Begin said. Indexes are of the endpoints at the time of the call; one that is out of range, as of
+// an endpoint that has left meanwhile (-1), is admitted, and its end says nothing.
 type Ejector struct {
 	p         model.Ejection
 	endpoints []health
@@ -111,23 +112,25 @@ func (e *Ejector) SetDown(n int) {
 // Admits reports whether endpoint i may be chosen: it is not ejected, or its penalty is over and no probe runs, or so
 // few are healthy that ejection is suspended.
 func (e *Ejector) Admits(i int, now time.Time) bool {
-	if e == nil {
-		return true
-	}
-	h := &e.endpoints[i]
-	if !h.ejected || e.suspended() {
+	h := e.of(i)
+	if h == nil || !h.ejected || e.suspended() {
 		return true
 	}
 	return !now.Before(h.until) && (h.probe.IsZero() || !now.Before(h.probe))
 }
 
+// of is the record of endpoint i; nil when there is none.
+func (e *Ejector) of(i int) *health {
+	if e == nil || uint(i) >= uint(len(e.endpoints)) {
+		return nil
+	}
+	return &e.endpoints[i]
+}
+
 // Begin tells that a request goes to endpoint i. It reports whether this is the probe on which its return depends.
 func (e *Ejector) Begin(i int, now time.Time) (probe bool) {
-	if e == nil {
-		return false
-	}
-	h := &e.endpoints[i]
-	if !h.ejected || now.Before(h.until) {
+	h := e.of(i)
+	if h == nil || !h.ejected || now.Before(h.until) {
 		return false
 	}
 	h.probe = now.Add(max(e.p.Base, probePatience))
@@ -137,18 +140,18 @@ func (e *Ejector) Begin(i int, now time.Time) (probe bool) {
 // Abandon tells that a request to endpoint i ended without saying anything about it: the client left. A probe can
 // then be another request.
 func (e *Ejector) Abandon(i int, probe bool) {
-	if e != nil && probe {
-		e.endpoints[i].probe = time.Time{}
+	if h := e.of(i); h != nil && probe {
+		h.probe = time.Time{}
 	}
 }
 
 // Observe takes the end of a request to endpoint i and reports whether it ejects it. random is one random word.
 // Late answers of requests that began before an endpoint was ejected neither return it nor count.
 func (e *Ejector) Observe(i int, o Outcome, now time.Time, random uint64) (ejected bool) {
-	if e == nil {
+	h := e.of(i)
+	if h == nil {
 		return false
 	}
-	h := &e.endpoints[i]
 	if h.ejected {
 		return e.observeProbe(h, o, now, random)
 	}

@@ -209,6 +209,12 @@ func TestEndpointsKeepTheirRecord(t *testing.T) {
 	if h.out != 0 {
 		t.Errorf("%d ejected of those that are left", h.out)
 	}
+	for _, i := range []int{-1, 2} { // it has left
+		if !h.Admits(i, h.now) || h.Begin(i, h.now) || h.Observe(i, status(500), h.now, 0) {
+			t.Errorf("endpoint %d is not there, and ejected", i)
+		}
+		h.Abandon(i, true)
+	}
 	var none *Ejector
 	none.SetEndpoints(nil)
 	none.SetDown(1)
@@ -269,6 +275,22 @@ func BenchmarkEjector(b *testing.B) {
 		at := i % 10
 		if now = now.Add(time.Millisecond); e.Admits(at, now) {
 			e.Observe(at, Outcome{Status: 200, Probe: e.Begin(at, now)}, now, 1)
+		}
+	}
+}
+
+// TestReturnIsAFreshStart: what led to the ejection does not count after it.
+func TestReturnIsAFreshStart(t *testing.T) {
+	for _, m := range []model.Ejection{{SuccessRate: 0.8}, {Consecutive5xx: 3}, {ConsecutiveGateway: 3}, {ConsecutiveLocal: 3}} {
+		h := newHarness(t, m, 4)
+		for !h.try(0, Outcome{Failure: Connect}) {
+		}
+		h.pass(time.Second)
+		h.try(0, status(200)) // the probe
+		for range 2 {
+			if h.try(0, Outcome{Failure: Connect}) {
+				t.Errorf("%+v: ejected again by the first failures", m)
+			}
 		}
 	}
 }

@@ -16,19 +16,24 @@ import (
 // lease ended without a new one: each goes on with its share, and all shares together are at most 1. So the bound
 // holds while proxies reach the control plane, and while none does. If some do and some do not, those that do not
 // come on top with their shares until they are back; then it is taken off later grants. With enough demand the
-// average is Requests/Per. A proxy that has never had a lease keeps to the whole limit by itself.
+// average is Requests/Per. A Tenant that has never had a lease keeps to its part of the limit by itself (Alone): all of
+// it when it has never heard from the control plane.
+//
+// A limit with a key has an Allocator and Tenants for each value of it (Ledger, Leases).
 
 const (
 	minPeriod = 100 * time.Millisecond
 	maxPeriod = 10 * time.Second
 )
 
-// Ask is what a proxy says. Both numbers count from when it began, so that a lost message loses nothing; when they
-// go down it has begun anew.
+// Ask is what a proxy says. Both numbers count from when the Tenant began, so that a lost message loses nothing; when
+// they go down it has begun anew.
 type Ask struct {
 	Proxy  string
+	Key    string // of a limit with keys
 	Used   uint64 // requests admitted
 	Wanted uint64 // requests that came
+	First  bool   // the Tenant has had no answer yet: all that it used was on its own
 }
 
 // Quota is the answer to an Ask.
@@ -37,6 +42,7 @@ type Quota struct {
 	For    time.Duration // how long, from when the Ask was sent
 	Share  float64       // of the limit: how much of it to use when For is over and no new Quota is here; 0 to 1
 	Short  bool          // less than was wanted: asking again before the Period is over brings nothing
+	Alone  float64       // part of the limit for a key that the proxy has no lease for; 0: not said
 }
 
 // Period is how often a proxy asks about a limit: a tenth of Per, 100 ms to 10 s.
@@ -126,7 +132,7 @@ func (t *Tenant) Due(now time.Time) bool {
 // Ask is what to send.
 func (t *Tenant) Ask(now time.Time) Ask {
 	t.asked, t.waiting, t.before, t.came = now, true, t.used, t.wanted
-	return Ask{Proxy: t.name, Used: t.used, Wanted: t.wanted}
+	return Ask{Proxy: t.name, Used: t.used, Wanted: t.wanted, First: !t.leased}
 }
 
 // Grant takes the answer to the last Ask. What was admitted meanwhile is taken off.
@@ -137,11 +143,16 @@ func (t *Tenant) Grant(q Quota) {
 	t.waiting, t.leased, t.short = false, true, q.Short
 	t.tokens = int64(min(q.Amount, 1<<62)) - int64(t.used-t.before)
 	t.until = t.asked.Add(q.For)
-	// On its own it spends evenly: the bursts of many proxies at once would add up.
-	share := min(max(q.Share, 1e-6), 1)
-	interval := int64(float64(t.m.Per) / (float64(t.m.Requests) * share))
-	t.ownRate = Rate{interval: max(1, interval), burst: max(1, interval, int64(t.period))}
+	t.keepTo(q.Share)
+}
+
+// keepTo sets the part of the limit that is used without a lease, evenly: the bursts of many proxies at once would
+// add up.
+func (t *Tenant) keepTo(share float64) {
 	if t.m.Requests == 0 {
-		t.ownRate = Rate{}
+		return // nothing is allowed
 	}
+	share = min(max(share, 1e-6), 1)
+	interval := max(1, int64(float64(t.m.Per)/(float64(t.m.Requests)*share)))
+	t.ownRate = Rate{interval: interval, burst: max(interval, int64(t.period))}
 }

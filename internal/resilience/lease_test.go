@@ -273,3 +273,42 @@ func TestAllocatorForgetsAndIsBounded(t *testing.T) {
 		t.Errorf("bucket %v and granted %v exceed the capacity %v", a.bucket, a.granted, a.capacity)
 	}
 }
+
+// TestGrantTakesOffWhatWentMeanwhile: requests admitted while an answer was on its way are paid from it.
+func TestGrantTakesOffWhatWentMeanwhile(t *testing.T) {
+	now := start()
+	tn := NewTenant(model.RateLimit{Requests: 1000, Per: time.Second}, "p")
+	tn.Ask(now)
+	tn.Grant(Quota{Amount: 10, For: time.Second})
+	tn.Ask(now)
+	for range 4 {
+		tn.Take(now)
+	}
+	tn.Grant(Quota{Amount: 10, For: time.Second})
+	n := 0
+	for tn.Take(now).Allowed {
+		n++
+	}
+	if n != 6 {
+		t.Errorf("%d admitted of 10 after 4 while the answer was on its way", n)
+	}
+	tn.Grant(Quota{Amount: 10, For: time.Second}) // the answer comes twice
+	if d := tn.Take(now); d.Allowed || d.RetryAfter != 100*time.Millisecond {
+		t.Errorf("%+v", d)
+	}
+	if d := tn.Take(now.Add(time.Second)); !d.Allowed || !d.Expired {
+		t.Errorf("after the lease: %+v", d)
+	}
+}
+
+// TestFirstAskIsCharged: what a proxy used before it heard of anyone is paid; what it used under another control plane
+// is not.
+func TestFirstAskIsCharged(t *testing.T) {
+	for first, want := range map[bool]float64{true: 500, false: 1000} {
+		a := NewAllocator(model.RateLimit{Requests: 1000, Per: time.Second}, start())
+		a.Ask(Ask{Proxy: "p", Used: 500, First: first}, start())
+		if got := a.bucket + a.granted; got != want {
+			t.Errorf("first %v: %v are left, want %v", first, got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package resilience
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func TestLimiterKeys(t *testing.T) {
 // TestLimiterForgetsTheOldest: a bounded number of keys, the least recently used goes.
 func TestLimiterForgetsTheOldest(t *testing.T) {
 	l := NewLimiter(model.RateLimit{Requests: 1, Per: time.Hour, Key: model.LimitKey{Source: true}}, 1)
-	l.max = 100
+	l.keys.max = 100
 	now := start()
 	for i := range 100 {
 		l.Take(fmt.Sprint(i), now)
@@ -123,19 +124,60 @@ func TestLimiterForgetsTheOldest(t *testing.T) {
 	for range 100_000 {
 		l.Take(strings.Repeat("k", random.IntN(300))+fmt.Sprint(random.IntN(300)), now)
 	}
-	if l.Len() != 100 || len(l.entries) != 101 {
-		t.Errorf("%d keys, %d entries, want 100", l.Len(), len(l.entries))
+	if l.Len() != 100 || len(l.keys.entries) != 101 {
+		t.Errorf("%d keys, %d entries, want 100", l.Len(), len(l.keys.entries))
 	}
+	l.keys.check(t, 100)
+}
+
+// check follows the list of use both ways.
+func (l *lru[V]) check(t *testing.T, want int) {
+	t.Helper()
 	seen := 0
-	for i := l.entries[0].next; i != 0; i = l.entries[i].next {
-		if e := &l.entries[i]; l.at[e.key] != i || l.entries[e.next].prev != i || len(e.text) > maxKeyText {
+	for i := l.oldest(); i != 0; i = l.newer(i) {
+		if e := l.entry(i); l.at[e.key] != i || l.entries[e.prev].next != i || l.entries[e.next].prev != i {
 			t.Fatalf("entry %d is broken: %+v", i, e)
 		}
-		seen++
+		if seen++; seen > len(l.entries) {
+			t.Fatal("the list has a circle")
+		}
 	}
-	if seen != 100 {
-		t.Errorf("%d entries in order of use, want 100", seen)
+	if seen != want || l.len() != want {
+		t.Errorf("%d entries in order of use, %d keys, want %d", seen, l.len(), want)
 	}
+}
+
+// TestLRU compares with a list in a random run of uses and removals.
+func TestLRU(t *testing.T) {
+	l, random := newLRU[int](50, 8), rand.New(rand.NewPCG(5, 5))
+	var order []string // the latest last
+	for range 20_000 {
+		key := fmt.Sprint("key-number-", random.IntN(80))
+		at := slices.Index(order, key)
+		if random.IntN(10) == 0 && len(order) > 0 {
+			if l.entry(l.oldest()).text != order[0][:8] {
+				t.Fatal("the text is not the beginning of the key")
+			}
+			l.remove(l.oldest())
+			order = order[1:]
+			continue
+		}
+		v, fresh := l.get(key)
+		if fresh != (at < 0) || fresh && *v != 0 {
+			t.Fatalf("%s: fresh %v, %d", key, fresh, *v)
+		}
+		*v++
+		if at >= 0 {
+			order = slices.Delete(order, at, at+1)
+		}
+		if order = append(order, key); len(order) > 50 {
+			order = order[1:]
+		}
+		if l.peek(order[0]) == nil || l.peek("other") != nil {
+			t.Fatal("the oldest is not there, or somebody else is")
+		}
+	}
+	l.check(t, len(order))
 }
 
 // TestLimiterShares: four loops together allow what one would.

@@ -102,8 +102,14 @@ func TestBackoffIsFullJitter(t *testing.T) {
 		n     int
 		most  time.Duration
 	}{
-		{nil, 0, 25 * ms}, {nil, 3, 200 * ms}, {nil, 4, 250 * ms}, {nil, 1 << 30, 250 * ms},
-		{retry, 0, 100 * ms}, {retry, 1, 200 * ms}, {retry, 2, 300 * ms}, {retry, 64, 300 * ms},
+		{nil, 0, 25 * ms},
+		{nil, 3, 200 * ms},
+		{nil, 4, 250 * ms},
+		{nil, 1 << 30, 250 * ms},
+		{retry, 0, 100 * ms},
+		{retry, 1, 200 * ms},
+		{retry, 2, 300 * ms},
+		{retry, 64, 300 * ms},
 		{&model.Retry{Backoff: 100 * ms, MaxBackoff: ms}, 5, 100 * ms},
 	} {
 		random := rand.New(rand.NewPCG(1, uint64(c.n)))

@@ -25,6 +25,9 @@ type pathIndex struct {
 	folded   []*candidate // in any letter case, but for regular expressions
 	root     []*candidate
 
+	ports   []uint16 // that the candidates are for
+	anyPort bool     // some are for every port
+
 	ranked bool // what is found in one of the lists goes before all that is in those after it
 }
 
@@ -64,7 +67,7 @@ func (x *hostIndex) finish(byPrecedence bool) {
 func (x *hostIndex) find(r *request) *candidate {
 	host := r.hostName()
 	if p := x.exact[string(host)]; p != nil {
-		if c := p.find(r); c != nil || x.exclusive {
+		if c := p.find(r); c != nil || x.exclusive && p.covers(r.port) {
 			return c
 		}
 	}
@@ -74,7 +77,7 @@ func (x *hostIndex) find(r *request) *candidate {
 				continue
 			}
 			if p := x.wild[string(host[i:])]; p != nil {
-				if c := p.find(r); c != nil || x.exclusive {
+				if c := p.find(r); c != nil || x.exclusive && p.covers(r.port) {
 					return c
 				}
 			}
@@ -84,6 +87,11 @@ func (x *hostIndex) find(r *request) *candidate {
 }
 
 func (p *pathIndex) add(c *candidate) {
+	if c.port == 0 {
+		p.anyPort = true
+	} else if !slices.Contains(p.ports, c.port) {
+		p.ports = append(p.ports, c.port)
+	}
 	switch {
 	case c.path.rank == rankRegex:
 		p.regexps = append(p.regexps, c)
@@ -102,6 +110,9 @@ func (p *pathIndex) add(c *candidate) {
 		}
 	}
 }
+
+// covers reports whether any candidate is for the port.
+func (p *pathIndex) covers(port uint16) bool { return p.anyPort || slices.Contains(p.ports, port) }
 
 // put appends a candidate to those of its path.
 func put(m *map[string][]*candidate, c *candidate) {

@@ -148,6 +148,7 @@ func TestOrderedTakesTheFirst(t *testing.T) {
 		model.Rule{Matches: []model.Match{fold(exact("/q"))}},                            // 3
 		model.Rule{Matches: []model.Match{prefix("/q"), prefix("/m")}},                   // 4
 		model.Rule{}, // 5
+		model.Rule{Hosts: []string{"tls.x"}, Port: 443}, // 6: of another port, so it hides nothing
 	)
 	for _, c := range []struct {
 		host, path  string
@@ -163,6 +164,7 @@ func TestOrderedTakesTheFirst(t *testing.T) {
 		{"", "/m/n", 4, 1, true},
 		{"", "/none", 5, -1, true},
 		{"x.example.com", "/hello", 2, 0, true},
+		{"tls.x", "/none", 5, -1, true},
 		{"x.example.com", "/a", 0, 0, false}, // the host's own rules stand alone
 	} {
 		h := head("GET", c.path)
@@ -179,6 +181,7 @@ func TestOrderedTakesTheFirst(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d.%d %v %s", v.Rule, v.Match, v.Chosen, v.Reason))
 	}
 	want := []string{
+		`6.-1 false port is 80, rule wants 443`,
 		`2.0 false host is "reviews:9080", rule wants "*.example.com"`,
 		`0.0 false path is "/x", rule wants text prefix "/a"`,
 		`0.1 false path is "/x", rule wants regex "/z.*"`,
@@ -194,7 +197,7 @@ func TestOrderedTakesTheFirst(t *testing.T) {
 	}
 	h := head("GET", "/a")
 	h.Authority = "x.example.com"
-	if v := table.Explain(h, 80)[1]; v.Reason != `the host "x.example.com" has rules of its own, which stand alone` {
+	if v := table.Explain(h, 80)[2]; v.Reason != `the host "x.example.com" has rules of its own, which stand alone` {
 		t.Error(v)
 	}
 }

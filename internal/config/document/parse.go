@@ -174,7 +174,7 @@ func tabIndent(lines [][]byte) int {
 
 // duplicates reports resources that a set has twice.
 func duplicates(docs []Document) Problems {
-	type key struct{ kind, namespace, name string }
+	type key struct{ group, kind, namespace, name string }
 	seen := make(map[key]*Document, len(docs))
 	var ps Problems
 	for i := range docs {
@@ -182,7 +182,8 @@ func duplicates(docs []Document) Problems {
 		if d.Name == "" {
 			continue
 		}
-		k := key{d.Kind, d.Namespace, d.Name}
+		group, _, _ := strings.Cut(d.APIVersion, "/")
+		k := key{group, d.Kind, d.Namespace, d.Name}
 		first, ok := seen[k]
 		if !ok {
 			seen[k] = d

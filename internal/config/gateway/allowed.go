@@ -14,8 +14,13 @@ import (
 
 // routeKinds returns the kinds of routes that a listener serves (Gateway API, Listener.allowedRoutes.kinds).
 func routeKinds(kind model.SocketKind) []string {
-	if kind.HTTP() {
+	switch {
+	case kind.HTTP():
 		return []string{"HTTPRoute", "GRPCRoute"}
+	case kind == model.SocketTLS:
+		return []string{"TLSRoute", "TCPRoute"}
+	case kind == model.SocketPassthrough:
+		return []string{"TLSRoute"}
 	}
 	return []string{"TCPRoute"}
 }
@@ -23,18 +28,7 @@ func routeKinds(kind model.SocketKind) []string {
 // allowedRoutes reads which routes may attach to a listener.
 func (c *checker) allowedRoutes(in *v1.AllowedRoutes, out *Listener, f *document.Field) {
 	if ns := in.Namespaces; ns != nil {
-		at := f.Key("namespaces")
-		out.From = deref(ns.From, v1.NamespacesFromSame)
-		switch out.From {
-		case v1.NamespacesFromSame, v1.NamespacesFromAll, v1.NamespacesFromNone:
-			if ns.Selector != nil {
-				c.add(at.Key("selector"), fmt.Sprintf("is given, but from is %s", out.From), "remove it")
-			}
-		case v1.NamespacesFromSelector:
-			c.add(at.Key("from"), "Selector is not supported in this version of Weft", "write Same or All")
-		default:
-			c.oneOf(string(out.From), []string{"Same", "All", "Selector", "None"}, at.Key("from"))
-		}
+		out.Admission = c.admission(ns.From, ns.Selector, v1.NamespacesFromSame, f.Key("namespaces"))
 	}
 	if len(in.Kinds) == 0 || out.Kind == "" {
 		return
@@ -64,8 +58,9 @@ func sortedKeys[K ~string, V any](m map[K]V) []string {
 }
 
 // clip bounds what a message quotes.
-func clip(s string) string {
-	const most = 80
+func clip(s string) string { return clipTo(s, 80) }
+
+func clipTo(s string, most int) string {
 	if len(s) > most {
 		return s[:most] + "..."
 	}

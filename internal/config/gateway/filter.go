@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -10,31 +11,76 @@ import (
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// filters reads the changes to headers; every other filter is refused by name. Response changes are
-// allowed for a rule only.
-func (c *checker) filters(filters []v1.HTTPRouteFilter, f *document.Field, response bool) (req, resp model.HeaderMod) {
-	c.atMost(len(filters), maxItems, "filters", f)
+// filterSet is what the filters of a rule or of a backend come to.
+type filterSet struct {
+	request, response model.HeaderMod
+	filters           model.Filters
+	mirrorAt          []Position
+	prefixAt          *document.Field // of a replacePrefixMatch
+}
+
+// filters reads the filters of a rule; of a single backend when ofRule is false, which may change headers only.
+func (c *checker) filters(in []v1.HTTPRouteFilter, f *document.Field, ofRule bool) (out filterSet) {
+	c.atMost(len(in), maxItems, "filters", f)
 	seen := map[v1.HTTPRouteFilterType]bool{}
-	for i := range filters {
-		at, filter := f.Index(i), &filters[i]
+	for i := range in {
+		at, filter := f.Index(i), &in[i]
 		if !c.filterShape(filter, at) {
 			continue
 		}
-		if seen[filter.Type] {
-			c.add(at.Key("type"), fmt.Sprintf("the filter %s is here twice", filter.Type), "put all its changes into one")
+		kind := filter.Type
+		if seen[kind] && kind != v1.HTTPRouteFilterRequestMirror {
+			c.add(at.Key("type"), fmt.Sprintf("the filter %s is here twice", kind), "put all its changes into one")
 		}
-		seen[filter.Type] = true
-		if filter.Type == v1.HTTPRouteFilterRequestHeaderModifier {
-			req = c.modifier(filter.RequestHeaderModifier, at.Key("requestHeaderModifier"))
+		seen[kind] = true
+		header := kind == v1.HTTPRouteFilterRequestHeaderModifier || kind == v1.HTTPRouteFilterResponseHeaderModifier
+		if !ofRule && !header {
+			c.add(at.Key("type"), fmt.Sprintf("the filter %s of a single backend is not supported in this version of Weft", kind), "put it into the filters of the rule")
 			continue
 		}
-		if !response {
-			c.add(at.Key("type"), "ResponseHeaderModifier of a single backend is not supported in this version of Weft", "use the filters of the rule")
-			continue
-		}
-		resp = c.modifier(filter.ResponseHeaderModifier, at.Key("responseHeaderModifier"))
+		c.filter(filter, at, &out)
 	}
-	return req, resp
+	if seen[v1.HTTPRouteFilterRequestRedirect] && seen[v1.HTTPRouteFilterURLRewrite] {
+		c.add(f, "has both RequestRedirect and URLRewrite", "a request that is redirected goes nowhere: keep one of them")
+	}
+	return out
+}
+
+// filter reads one filter of the right shape.
+func (c *checker) filter(in *v1.HTTPRouteFilter, f *document.Field, out *filterSet) {
+	switch in.Type {
+	case v1.HTTPRouteFilterRequestHeaderModifier:
+		out.request = c.modifier(in.RequestHeaderModifier, f.Key("requestHeaderModifier"))
+	case v1.HTTPRouteFilterResponseHeaderModifier:
+		out.response = c.modifier(in.ResponseHeaderModifier, f.Key("responseHeaderModifier"))
+	case v1.HTTPRouteFilterRequestRedirect:
+		at := f.Key("requestRedirect")
+		out.filters.Redirect = c.redirect(in.RequestRedirect, at)
+		if isPrefixChange(in.RequestRedirect.Path) {
+			out.prefixAt = at.Key("path").Key("replacePrefixMatch")
+		}
+	case v1.HTTPRouteFilterURLRewrite:
+		at := f.Key("urlRewrite")
+		out.filters.Rewrite = c.rewrite(in.URLRewrite, at)
+		if isPrefixChange(in.URLRewrite.Path) {
+			out.prefixAt = at.Key("path").Key("replacePrefixMatch")
+		}
+	case v1.HTTPRouteFilterCORS:
+		out.filters.CORS = c.cors(in.CORS, f.Key("cors"))
+	case v1.HTTPRouteFilterRequestMirror:
+		at := f.Key("requestMirror")
+		out.filters.Mirrors = append(out.filters.Mirrors, c.mirror(in.RequestMirror, at))
+		out.mirrorAt = append(out.mirrorAt, c.position(at.Key("backendRef").Key("name")))
+	}
+}
+
+// filterKinds returns the types of filters that a route of this kind may have.
+func (c *checker) filterKinds() []string {
+	grpc := []string{"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "ExtensionRef"}
+	if c.doc.Kind == "GRPCRoute" {
+		return grpc
+	}
+	return append(grpc, "RequestRedirect", "URLRewrite", "CORS", "ExternalAuth")
 }
 
 // filterShape checks that the filter's type is one Weft runs and that it has the type's field and no other.
@@ -47,19 +93,25 @@ func (c *checker) filterShape(filter *v1.HTTPRouteFilter, f *document.Field) boo
 	}{
 		{v1.HTTPRouteFilterRequestHeaderModifier, "requestHeaderModifier", filter.RequestHeaderModifier != nil, true},
 		{v1.HTTPRouteFilterResponseHeaderModifier, "responseHeaderModifier", filter.ResponseHeaderModifier != nil, true},
-		{v1.HTTPRouteFilterRequestMirror, "requestMirror", filter.RequestMirror != nil, false},
-		{v1.HTTPRouteFilterRequestRedirect, "requestRedirect", filter.RequestRedirect != nil, false},
-		{v1.HTTPRouteFilterURLRewrite, "urlRewrite", filter.URLRewrite != nil, false},
-		{v1.HTTPRouteFilterCORS, "cors", filter.CORS != nil, false},
+		{v1.HTTPRouteFilterRequestMirror, "requestMirror", filter.RequestMirror != nil, true},
+		{v1.HTTPRouteFilterRequestRedirect, "requestRedirect", filter.RequestRedirect != nil, true},
+		{v1.HTTPRouteFilterURLRewrite, "urlRewrite", filter.URLRewrite != nil, true},
+		{v1.HTTPRouteFilterCORS, "cors", filter.CORS != nil, true},
 		{v1.HTTPRouteFilterExternalAuth, "externalAuth", filter.ExternalAuth != nil, false},
 		{v1.HTTPRouteFilterExtensionRef, "extensionRef", filter.ExtensionRef != nil, false},
 	}
-	var known []string
-	ok, found := true, false
+	known := c.filterKinds()
+	if filter.Type == "" {
+		c.add(f.Key("type"), "is missing", "known are "+strings.Join(known, ", "))
+		return false
+	}
+	if !slices.Contains(known, string(filter.Type)) {
+		c.oneOf(string(filter.Type), known, f.Key("type"))
+		return false
+	}
+	ok := true
 	for _, x := range fields {
-		known = append(known, string(x.kind))
 		mine := filter.Type == x.kind
-		found = found || mine
 		switch {
 		case mine && !x.runs:
 			c.add(f.Key("type"), fmt.Sprintf("the filter %s is not supported in this version of Weft", x.kind), "remove it")
@@ -72,67 +124,5 @@ func (c *checker) filterShape(filter *v1.HTTPRouteFilter, f *document.Field) boo
 			ok = false
 		}
 	}
-	if !found {
-		if filter.Type == "" {
-			c.add(f.Key("type"), "is missing", "known are "+strings.Join(known, ", "))
-		} else {
-			c.oneOf(string(filter.Type), known, f.Key("type"))
-		}
-	}
-	return ok && found
-}
-
-func (c *checker) modifier(m *v1.HTTPHeaderFilter, f *document.Field) model.HeaderMod {
-	return model.HeaderMod{
-		Set:    c.headerValues(m.Set, f.Key("set")),
-		Add:    c.headerValues(m.Add, f.Key("add")),
-		Remove: c.headerNames(m.Remove, f.Key("remove")),
-	}
-}
-
-func (c *checker) headerValues(in []v1.HTTPHeader, f *document.Field) []model.HeaderValue {
-	c.atMost(len(in), maxItems, "headers", f)
-	seen := map[string]bool{}
-	var out []model.HeaderValue
-	for i, h := range in {
-		at := f.Index(i)
-		name := c.changedHeader(string(h.Name), seen, at.Key("name"))
-		switch {
-		case h.Value == "":
-			c.add(at.Key("value"), "is missing or empty", "")
-		case len(h.Value) > 4096:
-			c.add(at.Key("value"), fmt.Sprintf("has %d bytes, at most 4096 are allowed", len(h.Value)), "")
-		case strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-			c.add(at.Key("value"), "has a control character", "a header's value is one line of text")
-		}
-		out = append(out, model.HeaderValue{Name: name, Value: h.Value})
-	}
-	return out
-}
-
-func (c *checker) headerNames(in []string, f *document.Field) []string {
-	c.atMost(len(in), maxItems, "headers", f)
-	seen := map[string]bool{}
-	var out []string
-	for i, h := range in {
-		out = append(out, c.changedHeader(h, seen, f.Index(i)))
-	}
-	return out
-}
-
-// changedHeader checks the name of a header to change and returns it in lower case.
-func (c *checker) changedHeader(s string, seen map[string]bool, f *document.Field) string {
-	name := strings.ToLower(s)
-	if !c.headerName(s, f) {
-		return name
-	}
-	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "content-length", "te", "trailer":
-		c.add(f, fmt.Sprintf("%q belongs to one connection and cannot be changed", s), "remove it")
-	}
-	if seen[name] {
-		c.add(f, fmt.Sprintf("the header %q is here twice", s), "write it once; names are compared without case")
-	}
-	seen[name] = true
-	return name
+	return ok
 }

@@ -55,7 +55,7 @@ func (c *checker) route(in *v1.CommonRouteSpec, hostnames []v1.Hostname, spec *d
 	default:
 		out.Parents = c.parents(in.ParentRefs, parents)
 	}
-	out.Hostnames = c.hostnames(hostnames, spec.Key("hostnames"))
+	out.Hostnames = c.hostnames(hostnames, maxHostnames, spec.Key("hostnames"))
 	return out
 }
 
@@ -120,8 +120,8 @@ func (c *checker) port(p *v1.PortNumber, f *document.Field) uint16 {
 	return uint16(*p)
 }
 
-func (c *checker) hostnames(names []v1.Hostname, f *document.Field) []string {
-	c.atMost(len(names), maxHostnames, "hostnames", f)
+func (c *checker) hostnames(names []v1.Hostname, most int, f *document.Field) []string {
+	c.atMost(len(names), most, "hostnames", f)
 	var out []string
 	for i, n := range names {
 		c.hostname(string(n), f.Index(i))
@@ -174,16 +174,7 @@ func (c *checker) rules(rules []v1.HTTPRouteRule, f *document.Field) []Rule {
 }
 
 func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
-	if r.Timeouts != nil {
-		c.unsupported(f.Key("timeouts"))
-	}
-	if r.Retry != nil {
-		c.unsupported(f.Key("retry"))
-	}
-	if r.SessionPersistence != nil {
-		c.unsupported(f.Key("sessionPersistence"))
-	}
-	out := Rule{Rule: model.Rule{Ref: model.RuleRef{
+	out := Rule{Name: string(deref(r.Name, "")), Rule: model.Rule{Ref: model.RuleRef{
 		Kind: c.doc.Kind, Namespace: c.doc.Namespace, Name: c.doc.Name, Rule: index,
 		File: c.doc.File, Line: c.doc.LineOf(f),
 	}}}
@@ -191,7 +182,15 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 	for i := range r.Matches {
 		out.Matches = append(out.Matches, c.match(&r.Matches[i], f.Key("matches").Index(i)))
 	}
-	out.Request, out.Response = c.filters(r.Filters, f.Key("filters"), true)
+	set := c.filters(r.Filters, f.Key("filters"), true)
+	out.Request, out.Response, out.Filters, out.MirrorAt = set.request, set.response, set.filters, set.mirrorAt
+	if set.prefixAt != nil {
+		c.prefixChange(r.Matches, &out.Rule, set.prefixAt)
+	}
+	if out.Filters.Redirect != nil && len(r.BackendRefs) > 0 {
+		c.add(f.Key("backendRefs"), "are given beside RequestRedirect", "a request that is redirected goes to no backend: keep one of them")
+	}
+	out.Policy = c.policy(r, &out.Rule, f)
 	c.atMost(len(r.BackendRefs), maxItems, "backends", f.Key("backendRefs"))
 	for i := range r.BackendRefs {
 		at := f.Key("backendRefs").Index(i)
@@ -202,24 +201,30 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 }
 
 func (c *checker) backend(b *v1.HTTPBackendRef, f *document.Field) model.Backend {
-	group, kind := deref(b.Group, ""), deref(b.Kind, "Service")
-	if group != "" || kind != "Service" {
-		c.add(f.Key("kind"), fmt.Sprintf("a backend of kind %q in group %q is not supported in this version of Weft", kind, group), "name a Service")
-	}
 	out := model.Backend{Weight: 1}
-	out.Service = c.serviceName(string(b.Name), deref(b.Namespace, v1.Namespace(c.doc.Namespace)), f)
-	if b.Port == nil {
-		c.add(f.Key("port"), "is missing", "a Service as backend needs its port")
-	}
-	out.Port = c.port(b.Port, f.Key("port"))
+	out.Service, out.Port = c.serviceRef(&b.BackendObjectReference, f)
 	if b.Weight != nil {
 		if *b.Weight < 0 || *b.Weight > 1_000_000 {
 			c.add(f.Key("weight"), fmt.Sprintf("wants an integer 0 to 1000000, has %d", *b.Weight), "")
 		}
 		out.Weight = uint32(max(*b.Weight, 0))
 	}
-	out.Request, _ = c.filters(b.Filters, f.Key("filters"), false)
+	set := c.filters(b.Filters, f.Key("filters"), false)
+	out.Request, out.Response = set.request, set.response
 	return out
+}
+
+// serviceRef reads a reference to a port of a Service.
+func (c *checker) serviceRef(b *v1.BackendObjectReference, f *document.Field) (name model.ServiceName, port uint16) {
+	group, kind := deref(b.Group, ""), deref(b.Kind, "Service")
+	if group != "" || kind != "Service" {
+		c.add(f.Key("kind"), fmt.Sprintf("a backend of kind %q in group %q is not supported in this version of Weft", kind, group), "name a Service")
+	}
+	name = c.serviceName(string(b.Name), deref(b.Namespace, v1.Namespace(c.doc.Namespace)), f)
+	if b.Port == nil {
+		c.add(f.Key("port"), "is missing", "a Service as backend needs its port")
+	}
+	return name, c.port(b.Port, f.Key("port"))
 }
 
 func (c *checker) atMost(n, most int, what string, f *document.Field) {

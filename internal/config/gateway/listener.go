@@ -30,6 +30,12 @@ type Gateway struct {
 	ClassAt   Position
 	Addresses []netip.Addr // none: wherever the command line says
 	Listeners []Listener
+
+	Sets      Admission                    // whose ListenerSets may attach
+	Clients   *ClientValidation            // of HTTPS listeners; nil: clients are not asked for certificates
+	ClientsOn map[uint16]*ClientValidation // of ports that have their own
+
+	ClientCertificate *SecretRef // to backends that are reached over TLS; nil is none
 }
 
 // Listener is a listener of a Gateway.
@@ -45,8 +51,8 @@ type Listener struct {
 	KeyFile      string
 	FilesAt      Position
 
-	From  v1.FromNamespaces // whose routes may attach: Same, All or None
-	Kinds []string          // of routes that may attach
+	Admission          // whose routes may attach
+	Kinds     []string // of routes that may attach
 }
 
 // SecretRef is a reference to a Secret.
@@ -68,18 +74,15 @@ func ParseGateway(d *document.Document) (*Gateway, document.Problems) {
 	if out.Class == "" {
 		c.add(spec.Key("gatewayClassName"), "is missing or empty", "write weft")
 	}
-	for _, x := range []struct {
-		name string
-		set  bool
-	}{
-		{"allowedListeners", in.Spec.AllowedListeners != nil},
-		{"tls", in.Spec.TLS != nil},
-		{"defaultScope", in.Spec.DefaultScope != ""},
-	} {
-		if x.set {
-			c.unsupported(spec.Key(x.name))
-		}
+	if in.Spec.DefaultScope != "" {
+		c.unsupported(spec.Key("defaultScope"))
 	}
+	out.Sets.From = v1.NamespacesFromNone
+	if in.Spec.AllowedListeners != nil && in.Spec.AllowedListeners.Namespaces != nil {
+		ns := in.Spec.AllowedListeners.Namespaces
+		out.Sets = c.admission(ns.From, ns.Selector, v1.NamespacesFromNone, spec.Key("allowedListeners").Key("namespaces"))
+	}
+	c.gatewayTLS(in.Spec.TLS, out, spec.Key("tls"))
 	if in.Spec.Infrastructure != nil {
 		p := c.doc.KeyProblem(spec.Key("infrastructure"), "has no effect").With("there is no infrastructure to label")
 		c.problems = append(c.problems, p.AsWarning())
@@ -133,7 +136,7 @@ func (c *checker) listeners(in []v1.Listener, f *document.Field) []Listener {
 }
 
 func (c *checker) listener(in *v1.Listener, f *document.Field) Listener {
-	out := Listener{Name: string(in.Name), Hostname: string(deref(in.Hostname, "")), At: c.position(f.Key("name")), From: v1.NamespacesFromSame}
+	out := Listener{Name: string(in.Name), Hostname: string(deref(in.Hostname, "")), At: c.position(f.Key("name")), Admission: Admission{From: v1.NamespacesFromSame}}
 	if out.Name == "" {
 		c.add(f.Key("name"), "is missing", "every listener has a name")
 	} else {
@@ -171,67 +174,11 @@ func (c *checker) listenerKind(p v1.ProtocolType, f *document.Field) model.Socke
 	case v1.TLSProtocolType:
 		return model.SocketTLS
 	case v1.UDPProtocolType:
-		c.add(f, "the protocol UDP is not supported in this version of Weft", "remove the listener")
+		c.add(f, "the protocol UDP is not supported: "+noUDP, "remove the listener")
 	case "":
 		c.add(f, "is missing", "write HTTP, HTTPS, TCP or TLS")
 	default:
 		c.oneOf(string(p), []string{"HTTP", "HTTPS", "TCP", "TLS", "UDP"}, f)
 	}
 	return ""
-}
-
-// listenerTLS reads where the certificates are.
-func (c *checker) listenerTLS(in *v1.ListenerTLSConfig, out *Listener, f *document.Field) {
-	const remedy = "name a Secret in certificateRefs, or files by the options " + OptionCertificateFile + " and " + OptionKeyFile
-	if in == nil {
-		c.add(f, "is missing: TLS needs a certificate", remedy)
-		return
-	}
-	switch mode := deref(in.Mode, v1.TLSModeTerminate); mode {
-	case v1.TLSModeTerminate:
-	case v1.TLSModePassthrough:
-		c.add(f.Key("mode"), "Passthrough is not supported in this version of Weft", "write Terminate")
-		return
-	default:
-		c.oneOf(string(mode), []string{"Terminate", "Passthrough"}, f.Key("mode"))
-		return
-	}
-	if len(in.CertificateRefs)+len(in.Options) == 0 {
-		c.add(f, "has no certificate", remedy)
-	}
-	refs := f.Key("certificateRefs")
-	c.atMost(len(in.CertificateRefs), maxCertificates, "certificates", refs)
-	for i, ref := range in.CertificateRefs {
-		at := refs.Index(i)
-		if group, kind := deref(ref.Group, ""), deref(ref.Kind, "Secret"); group != "" || kind != "Secret" {
-			c.add(at.Key("kind"), fmt.Sprintf("a certificate of kind %q in group %q is not supported in this version of Weft", kind, group), "name a Secret")
-			continue
-		}
-		out.Certificates = append(out.Certificates, SecretRef{
-			Secret: c.objectName("Secret", string(ref.Name), deref(ref.Namespace, v1.Namespace(c.doc.Namespace)), at),
-			At:     c.position(at.Key("name")),
-		})
-	}
-	c.tlsOptions(in.Options, out, f.Key("options"))
-}
-
-func (c *checker) tlsOptions(in map[v1.AnnotationKey]v1.AnnotationValue, out *Listener, f *document.Field) {
-	for _, name := range sortedKeys(in) {
-		value, at := string(in[v1.AnnotationKey(name)]), f.Key(name)
-		switch name {
-		case OptionCertificateFile:
-			out.CertFile, out.FilesAt = value, c.position(at)
-		case OptionKeyFile:
-			out.KeyFile = value
-		default:
-			c.add(at, "unknown option", document.DidYouMean(name, []string{OptionCertificateFile, OptionKeyFile}))
-			continue
-		}
-		if value == "" {
-			c.add(at, "is empty", "write the path of a PEM file")
-		}
-	}
-	if (out.CertFile == "") != (out.KeyFile == "") {
-		c.add(f, "names only one of certificate and key", "write both "+OptionCertificateFile+" and "+OptionKeyFile)
-	}
 }

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"maps"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -21,8 +23,13 @@ func ParseGatewayClass(d *document.Document) (*Class, document.Problems) {
 	return &Class{}, c.problems
 }
 
-// Namespace is a checked core Namespace. Nothing is read of it.
-type Namespace struct{}
+// Namespace is a checked core Namespace.
+type Namespace struct {
+	Labels map[string]string // with that of its name (KEP-2161)
+}
+
+// LabelNamespace is the label that every namespace has, with its name (KEP-2161).
+const LabelNamespace = "kubernetes.io/metadata.name"
 
 // coreNamespace is what is known of a core/v1 Namespace.
 type coreNamespace struct {
@@ -35,5 +42,10 @@ type coreNamespace struct {
 func ParseNamespace(d *document.Document) (*Namespace, document.Problems) {
 	var in coreNamespace
 	problems := d.Decode(&in)
-	return &Namespace{}, problems
+	out := &Namespace{Labels: maps.Clone(in.Labels)}
+	if out.Labels == nil {
+		out.Labels = map[string]string{}
+	}
+	out.Labels[LabelNamespace] = d.Name
+	return out, problems
 }

@@ -16,6 +16,7 @@ func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []Gatew
 		c.add(f, "names no parent", remedy)
 	}
 	type key struct {
+		kind    string
 		gateway ObjectName
 		section string
 		port    uint16
@@ -30,18 +31,18 @@ func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []Gatew
 			p := c.doc.Problem(at, "a Service as parent has effect only in the mesh").With(remedy)
 			c.problems = append(c.problems, p.AsWarning())
 			continue
-		case group != v1.GroupName || kind != "Gateway":
+		case group != v1.GroupName || kind != "Gateway" && kind != "ListenerSet":
 			c.add(at.Key("kind"), fmt.Sprintf("a parent of kind %q in group %q is not supported in this version of Weft", kind, group), remedy)
 			continue
 		}
 		p := GatewayParent{
-			Gateway: c.objectName("Gateway", string(ref.Name), deref(ref.Namespace, v1.Namespace(c.doc.Namespace)), at),
+			Kind: string(kind), Gateway: c.objectName(string(kind), string(ref.Name), deref(ref.Namespace, v1.Namespace(c.doc.Namespace)), at),
 			Section: string(deref(ref.SectionName, "")), Port: c.port(ref.Port, at.Key("port")),
 		}
 		if ref.SectionName != nil {
 			c.sectionName(p.Section, at.Key("sectionName"))
 		}
-		k := key{p.Gateway, p.Section, p.Port}
+		k := key{p.Kind, p.Gateway, p.Section, p.Port}
 		if seen[k] {
 			c.add(at, fmt.Sprintf("the parent %s is here twice", p.Gateway), "name it once, or with different sectionName or port")
 		}

@@ -28,12 +28,14 @@ const typeTLS = "kubernetes.io/tls"
 const (
 	keyCertificate = "tls.crt"
 	keyPrivate     = "tls.key"
+	keyAuthority   = "ca.crt"
 )
 
 // Secret is a checked core Secret with a certificate.
 type Secret struct {
 	TLS         bool // it is of type kubernetes.io/tls; a Secret of another type has nothing for us
 	Certificate model.Certificate
+	CA          string // PEM; of a Secret of any type
 	At          Position
 }
 
@@ -49,6 +51,7 @@ func ParseSecret(d *document.Document) (*Secret, document.Problems) {
 	values := map[string]string{}
 	c.secretValues(in.Data, values, document.Path("data"), true)
 	c.secretValues(in.StringData, values, document.Path("stringData"), false)
+	out.CA = values[keyAuthority]
 	if !out.TLS || c.problems.Failed() {
 		return out, c.problems
 	}

@@ -11,7 +11,7 @@ type Position struct {
 	Field        string
 }
 
-// Route is a checked HTTPRoute, GRPCRoute or TCPRoute.
+// Route is a checked HTTPRoute, GRPCRoute, TCPRoute or TLSRoute.
 type Route struct {
 	Namespace string
 	Parents   []Parent        // services: in the mesh
@@ -33,8 +33,9 @@ type ObjectName struct{ Namespace, Name string }
 // String returns "namespace/name".
 func (n ObjectName) String() string { return n.Namespace + "/" + n.Name }
 
-// GatewayParent is a Gateway whose listeners the route attaches to.
+// GatewayParent is a Gateway or ListenerSet whose listeners the route attaches to.
 type GatewayParent struct {
+	Kind    string // "Gateway" or "ListenerSet"
 	Gateway ObjectName
 	Section string // the listener's name; "" means any
 	Port    uint16 // 0 means any
@@ -44,7 +45,9 @@ type GatewayParent struct {
 // Rule is a rule before its backends are resolved: Backends name what was written.
 type Rule struct {
 	model.Rule
+	Name      string     // by which a policy can name it; "" if it has none
 	BackendAt []Position // of each backend's name
+	MirrorAt  []Position // of each mirror's
 }
 
 // Service is a checked core Service: a name for the endpoints with all of its labels.

@@ -1,0 +1,163 @@
+package istio
+
+// Refused returns the fields of Istio's that Weft does not honour, by "Message.field", each with the reason. A
+// document that has one is refused.
+func Refused() map[string]string {
+	out := map[string]string{}
+	for name, r := range refusals() {
+		out[name] = r.message
+	}
+	return out
+}
+
+// WithoutEffect returns the fields that are taken with a warning, or without one where they only name something, each
+// with the reason.
+func WithoutEffect() map[string]string { return idleFields() }
+
+// Limits returns the fields of which some values are refused, each with what is.
+func Limits() map[string]string {
+	return map[string]string{
+		"VirtualService.hosts":            "a service without its own rules in the Gateway API; of several VirtualServices for it in the mesh, the oldest",
+		"HTTPMatchRequest.headers":        "not the claims of tokens (@request.auth.claims)",
+		"HTTPRetry.attempts":              "at most 10",
+		"HTTPRetry.retryOn":               "not retriable-headers; reset-before-request is taken as refused-stream",
+		"HTTPRetry.retryRemoteLocalities": "false only",
+		"HeaderOperations.set":            "not Envoy's substitutions (%NAME%)",
+		"HeaderOperations.add":            "not Envoy's substitutions (%NAME%)",
+		"HTTPBody.bytes":                  "UTF-8 only",
+		"TLSMatchAttributes.port":         "the matches of a route may differ in sniHosts only",
+
+		"LoadBalancerSettings.simple":             "not PASSTHROUGH",
+		"LoadBalancerSettings.warmupDurationSecs": "with ROUND_ROBIN and LEAST_REQUEST",
+		"LoadBalancerSettings.warmup":             "with ROUND_ROBIN and LEAST_REQUEST",
+		"WarmupConfiguration.minimumPercent":      "10 only",
+		"WarmupConfiguration.aggression":          "1.0 only",
+		"TrafficPolicy.portLevelSettings":         "for the only port of a service",
+		"TCPSettings.idleTimeout":                 "for services whose ports are all TCP",
+		"HTTPSettings.useClientProtocol":          "false only",
+		"OutlierDetection.baseEjectionTime":       "the penalty doubles, where Envoy's grows by itself",
+		"ClientTLSSettings.mode":                  "to endpoints outside the mesh; those of the mesh are reached by its own TLS",
+		"ClientTLSSettings.clientCertificate":     "at a gateway only",
+		"ClientTLSSettings.privateKey":            "at a gateway only",
+		"ClientTLSSettings.caCertificates":        "at a gateway only",
+		"ClientTLSSettings.credentialName":        "at a gateway only",
+		"ServerTLSSettings.mode":                  "not AUTO_PASSTHROUGH and ISTIO_MUTUAL",
+		"ServerTLSSettings.minProtocolVersion":    "TLS_AUTO and TLSV1_2",
+		"ServerTLSSettings.maxProtocolVersion":    "TLS_AUTO and TLSV1_3",
+		"Server.bind":                             "an IP address",
+		"Port.protocol":                           "HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, MONGO, TCP, TLS",
+		"ServiceEntry.hosts":                      "no wildcards",
+		"ServiceEntry.exportTo":                   "for resources that name its hosts",
+		"ServiceEntry.addresses":                  "one address",
+		"ServiceEntry.resolution":                 "STATIC only",
+		"ServiceEntry.location":                   "MESH_INTERNAL endpoints that are written out are reached without the mesh's TLS",
+		"ServicePort.protocol":                    "not UDP",
+		"WorkloadEntry.address":                   "an IP address",
+		"OutboundTrafficPolicy.mode":              "ALLOW_ANY only",
+	}
+}
+
+// refused is why a field is not honoured, and what to write instead.
+type refused struct{ message, remedy string }
+
+func refusal(name string) (message, remedy string) {
+	r, ok := refusals()[name]
+	if !ok {
+		return "is not supported in this version of Weft", "remove it"
+	}
+	return r.message, r.remedy
+}
+
+func idleness(name string) string { return "has no effect: " + idleFields()[name] }
+
+func refusals() map[string]refused {
+	const not, nor = " is not supported in this version of Weft", " are not supported in this version of Weft"
+	return map[string]refused{
+		"HTTPRetry.retryRemoteLocalities": {
+			"true is not supported in this version of Weft: retries go where balancing sends them", "remove it, and set localityLbSetting in a DestinationRule",
+		},
+		"Delay.exponentialDelay":                {"is hidden in Istio and not supported in this version of Weft", "write fixedDelay"},
+		"Abort.http2Error":                      {"is hidden in Istio and not supported in this version of Weft", "write httpStatus or grpcStatus"},
+		"TLSMatchAttributes.destinationSubnets": {"matching on addresses" + not, "match on sniHosts and port"},
+		"L4MatchAttributes.destinationSubnets":  {"matching on addresses" + not, "match on port"},
+		"L4MatchAttributes.sourceSubnet":        {"matching on addresses" + not, "match on sourceLabels or sourceNamespace"},
+
+		"DestinationRule.workloadSelector":                {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
+		"type.WorkloadSelector.matchLabels":               {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
+		"TrafficPolicy.tunnel":                            {"tunnelling by CONNECT or POST" + not, "remove it"},
+		"TunnelSettings.protocol":                         {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
+		"TunnelSettings.targetHost":                       {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
+		"TunnelSettings.targetPort":                       {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
+		"Attribute.name":                                  {"attributes of the cookie" + nor, "remove attributes"},
+		"Attribute.value":                                 {"attributes of the cookie" + nor, "remove attributes"},
+		"HTTPCookie.attributes":                           {"attributes of the cookie" + nor, "remove it: the cookie is HttpOnly"},
+		"LoadBalancerSettings.zoneAwareLbSetting":         {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.enabled":            {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.failover":           {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.failoverPriority":   {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.minClusterSize":     {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.Failover.from":      {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"ZoneAwareLoadBalancerSetting.Failover.to":        {"balancing by the size of zones" + not, "write localityLbSetting"},
+		"WarmupConfiguration.minimumPercent":              {"another share than 10 to begin with" + not, "remove it"},
+		"WarmupConfiguration.aggression":                  {"another pace than 1.0" + not, "remove it"},
+		"HTTPSettings.useClientProtocol":                  {"true" + not + ": proxies speak HTTP/2 to each other, and to programs what their port declares", "remove it"},
+		"HTTPSettings.http2KeepAlive":                     {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
+		"ConnectionKeepalive.interval":                    {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
+		"ConnectionKeepalive.timeout":                     {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
+		"OutlierDetection.consecutiveErrors":              {"is deprecated, and Istio itself no longer looks at it", "write consecutive5xxErrors or consecutiveGatewayErrors"},
+		"OutlierDetection.outlierDetectionHttpErrorCodes": {"counting statuses of one's own choice" + not, "write consecutive5xxErrors or consecutiveGatewayErrors"},
+		"ClientTLSSettings.caCrl":                         {"lists of revoked certificates" + nor, "remove it"},
+
+		"ServerTLSSettings.caCrl":                 {"lists of revoked certificates" + nor, "remove it"},
+		"ServerTLSSettings.verifyCertificateSpki": {"pinning client certificates" + not, "write subjectAltNames in an AuthorizationPolicy, or a CA of their own"},
+		"ServerTLSSettings.verifyCertificateHash": {"pinning client certificates" + not, "write a CA of their own"},
+		"ServerTLSSettings.subjectAltNames":       {"choosing clients by the names in their certificates" + not, "write a CA of their own in caCertificates"},
+		"ServerTLSSettings.cipherSuites":          {"choosing ciphers" + not + ": TLS 1.2 and 1.3 have those that Go's crypto/tls thinks safe", "remove it"},
+		"ServerTLSSettings.insecureSkipVerify":    {"clients whose certificates nobody checks" + nor, "write mode: OPTIONAL_MUTUAL"},
+		"Server.defaultEndpoint":                  {"one endpoint for all requests" + not, "write a VirtualService with a route"},
+		"TLSCertificate.caCertificates":           {"a CA for each certificate" + not, "write caCertificates beside tlsCertificates"},
+
+		"ServicePort.protocol.UDP":         {"UDP" + not, "remove the port"},
+		"Sidecar.ingress":                  {"listeners of one's own" + nor + ": a proxy serves the ports that its program registered", "remove it"},
+		"Sidecar.inboundConnectionPool":    {"bounds on what comes in" + nor, "bound the clients by a DestinationRule"},
+		"IstioIngressListener.port":        {"listeners of one's own" + nor, "remove ingress"},
+		"IstioIngressListener.bind":        {"listeners of one's own" + nor, "remove ingress"},
+		"IstioIngressListener.captureMode": {"listeners of one's own" + nor, "remove ingress"},
+		"IstioIngressListener.defaultEndpoint": {
+			"listeners of one's own" + nor, "remove ingress",
+		},
+		"IstioIngressListener.tls":            {"listeners of one's own" + nor, "remove ingress"},
+		"IstioIngressListener.connectionPool": {"listeners of one's own" + nor, "remove ingress"},
+		"IstioEgressListener.port":            {"listeners of one's own" + nor + ": a program's connections are captured by address", "remove it"},
+		"IstioEgressListener.bind":            {"listeners of one's own" + nor, "remove it"},
+		"IstioEgressListener.captureMode":     {"listeners of one's own" + nor, "remove it"},
+		"SidecarPort.number":                  {"listeners of one's own" + nor, "remove port"},
+		"SidecarPort.protocol":                {"listeners of one's own" + nor, "remove port"},
+		"SidecarPort.name":                    {"listeners of one's own" + nor, "remove port"},
+		"SidecarPort.targetPort":              {"listeners of one's own" + nor, "remove port"},
+		"OutboundTrafficPolicy.egressProxy":   {"a proxy for everything unknown" + not, "write a ServiceEntry, and a VirtualService that routes to it"},
+		"HeaderOperations.set":                {"values that Envoy would fill in (%NAME%)" + nor, "write the value itself, and %% for a percent sign"},
+	}
+}
+
+func idleFields() map[string]string {
+	return map[string]string{
+		"HTTPRoute.name":              "it only names the route; Weft names rules by resource, number and line",
+		"HTTPMatchRequest.name":       "it only names the match; Weft names rules by resource, number and line",
+		"HTTPMatchRequest.statPrefix": "Weft counts by route and rule without it",
+
+		"HTTPSettings.h2UpgradePolicy": "proxies speak HTTP/2 to each other always, and to programs what their port declares",
+		"OutlierDetection.interval":    "Weft looks at every answer, not at intervals",
+
+		"Port.name":                    "it only names the port",
+		"Port.targetPort":              "it is deprecated, and Istio ignores it in a Gateway",
+		"Server.name":                  "it only names the server, in logs and explanations",
+		"WorkloadEntry.network":        "Weft reaches every endpoint by its address",
+		"WorkloadEntry.serviceAccount": "the endpoint is reached without the mesh's TLS, so it has no identity to check",
+
+		"Sidecar.workloadSelector":  "a proxy is sent only the services that its program asks for",
+		"Sidecar.egress":            "a proxy is sent only the services that its program asks for",
+		"IstioEgressListener.hosts": "a proxy is sent only the services that its program asks for",
+		"WorkloadSelector.labels":   "in a Sidecar: a proxy is sent only the services that its program asks for",
+	}
+}

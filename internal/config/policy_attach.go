@@ -1,0 +1,130 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/config/native"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// attachPolicies gives services and rules what the TrafficPolicies say of them, when all rules are in their places.
+// What is said in Weft's own dialect stands before what Istio's says of the same.
+func (c *compiler) attachPolicies(resources []Resource) {
+	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.mesh.Status}
+	ps := collectPolicies(resources, place)
+	if ps == nil {
+		return
+	}
+	declared := map[model.ServiceName]bool{}
+	for i := range resources {
+		if _, ok := resources[i].Service(); ok {
+			declared[model.ServiceName{Namespace: resources[i].Key.Namespace, Name: resources[i].Key.Name}] = true
+		}
+	}
+	for n, s := range c.mesh.Services {
+		policy, upstream := ps.ofService(n)
+		if sub, ok := c.versions[n]; ok && !declared[n] && c.registered[n] == nil {
+			// The endpoints of reviews-v2 are endpoints of reviews.
+			p, u := ps.ofService(sub.base)
+			policy, upstream = model.MergePolicy(policy, p), model.MergeUpstream(upstream, u)
+		}
+		s.Policy, s.Upstream = model.MergePolicy(policy, s.Policy), model.MergeUpstream(upstream, s.Upstream)
+		ps.rulesOf(s.Rules, nil)
+	}
+	for _, rules := range c.mesh.consumer {
+		ps.rulesOf(rules, nil)
+	}
+	for key, view := range c.mesh.istio {
+		policy, upstream := ps.ofService(key.service)
+		view.policy, view.upstream = model.MergePolicy(policy, view.policy), model.MergeUpstream(upstream, view.upstream)
+		c.mesh.istio[key] = view
+	}
+}
+
+// findTarget reports why a Service or Gateway is not there.
+func (c *compiler) findTarget(t target) (f *failure, remedy string) {
+	if t.kind == native.KindGateway {
+		return &failure{ReasonTargetNotFound, fmt.Sprintf("there is no Gateway %s/%s in the mesh", t.namespace, t.name)},
+			"a policy of a Gateway runs with `weft gateway -f`; in the mesh name a Service or a route"
+	}
+	n := model.ServiceName{Namespace: t.namespace, Name: t.name}
+	if c.resolve(n) == nil {
+		return &failure{ReasonTargetNotFound, "no service " + n.String() + " is registered or declared"}, c.nearest(n)
+	}
+	return nil, ""
+}
+
+// InboundPolicy is what of a service's policy the proxies of its own workloads see to: rate limits, because they see
+// the requests of all clients. It is nil when that is nothing.
+func (m *Mesh) InboundPolicy(n model.ServiceName) *model.Policy {
+	s := m.Services[n]
+	if s == nil || s.Policy == nil || len(s.Policy.Limits) == 0 {
+		return nil
+	}
+	return &model.Policy{Ref: s.Policy.Ref, Limits: s.Policy.Limits}
+}
+
+// attachPolicies gives services and rules what the TrafficPolicies say of them, between compiling services and
+// opening sockets.
+func (c *standalone) attachPolicies(resources []Resource) {
+	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.out.Status}
+	ps := collectPolicies(resources, place)
+	if ps == nil {
+		return
+	}
+	for i := range c.out.Snapshot.Services {
+		s := &c.out.Snapshot.Services[i]
+		policy, upstream := ps.ofService(s.Name)
+		s.Policy, s.Upstream = model.MergePolicy(policy, s.Policy), model.MergeUpstream(upstream, s.Upstream)
+	}
+	for _, e := range c.order {
+		own := e.resource.Key
+		if e.parent != nil {
+			own = e.parent.resource.Key // the listeners of a ListenerSet have the policy of their Gateway
+		}
+		t := target{kind: native.KindGateway, namespace: own.Namespace, name: own.Name}
+		general := ps.policyOf(t)
+		for _, g := range e.gates {
+			listener := general
+			if e.parent == nil {
+				t.section = g.spec.Name
+				listener = model.MergePolicy(ps.policyOf(t), general)
+			}
+			ps.rulesOf(g.rules, listener)
+		}
+	}
+}
+
+// findTarget reports why a Service or Gateway is not there.
+func (c *standalone) findTarget(t target) (f *failure, remedy string) {
+	if t.kind == native.KindService {
+		n := model.ServiceName{Namespace: t.namespace, Name: t.name}
+		if c.services[n] == nil {
+			return &failure{ReasonTargetNotFound, "there is no Service " + n.String()}, c.nearest(n)
+		}
+		return nil, ""
+	}
+	n := gateway.ObjectName{Namespace: t.namespace, Name: t.name}
+	e := c.gateways[n]
+	switch {
+	case e == nil:
+		return &failure{ReasonTargetNotFound, "there is no Gateway " + n.String()}, c.nearestGateway(n)
+	case !e.ours:
+		return &failure{ReasonTargetNotFound, fmt.Sprintf("the Gateway %s is of class %q, which is not served", n, clip(e.spec.Class))},
+			"write gatewayClassName: " + classWeft
+	case t.section != "" && !slices.ContainsFunc(e.gates, func(g *gate) bool { return g.spec.Name == t.section }):
+		return &failure{ReasonTargetNotFound, fmt.Sprintf("the Gateway %s has no listener %q", n, clip(t.section))}, "it has " + listenerNames(e)
+	}
+	return nil, ""
+}
+
+// policyKind is the kind of TrafficPolicies, in the mesh and at a standalone gateway.
+func policyKind() Kind {
+	return Kind{
+		Name: "TrafficPolicy", Group: native.Group, Versions: []string{"v1alpha1"}, Plural: "trafficpolicies", Short: []string{"tp"},
+		parse: func(d *document.Document) (any, document.Problems) { return native.Parse(d) },
+	}
+}

@@ -1,0 +1,253 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Reasons of what has CA certificates (Gateway API, BackendTLSPolicy and Listener).
+const (
+	ReasonInvalidCACertificateRef     = "InvalidCACertificateRef"
+	ReasonNoValidCACertificate        = "NoValidCACertificate"
+	ReasonInvalidClientCertificateRef = "InvalidClientCertificateRef"
+)
+
+// tlsPort is a port of a service, by name; "" is all of them.
+type tlsPort struct {
+	service model.ServiceName
+	port    string
+}
+
+// backendTLS is what a BackendTLSPolicy comes to.
+type backendTLS struct {
+	by      ResourceKey
+	tls     *model.UpstreamTLS
+	invalid string // why nothing may be sent: a CA certificate is missing
+}
+
+// authorities returns the certificates of ConfigMaps as one PEM text, and why some of them are not there.
+func (c *standalone) authorities(r *Resource, kind string, refs []gateway.ObjectRef) (ca string, failures []failure) {
+	var out strings.Builder
+	fail := func(at gateway.Position, reason, message, remedy string) {
+		failures = append(failures, failure{reason, message})
+		c.warn(r, at, message, remedy)
+	}
+	from := gateway.GrantFrom{Group: gateway.Group, Kind: kind, Namespace: r.Key.Namespace}
+	for _, ref := range refs {
+		found := c.configs[ref.Object]
+		switch {
+		case !c.granted(from, ref.Object.Namespace, gateway.GrantTo{Kind: "ConfigMap", Name: ref.Object.Name}):
+			fail(ref.At, ReasonRefNotPermitted, fmt.Sprintf("the ConfigMap %s is in another namespace than the %s", ref.Object, kind),
+				"allow it with a ReferenceGrant in namespace "+ref.Object.Namespace)
+			continue
+		case found == nil:
+			fail(ref.At, ReasonInvalidCACertificateRef, "there is no ConfigMap "+ref.Object.String(), "")
+			continue
+		}
+		text := found.body.(*gateway.ConfigMap).CA
+		if err := checkAuthorities(text); err != nil {
+			fail(ref.At, ReasonInvalidCACertificateRef, fmt.Sprintf("the ConfigMap %s cannot be used: %v", ref.Object, err), "its key ca.crt wants certificates in PEM")
+			continue
+		}
+		out.WriteString(strings.TrimSpace(text) + "\n")
+	}
+	return out.String(), failures
+}
+
+// checkAuthorities wants one certificate at least, and nothing else.
+func checkAuthorities(text string) error {
+	if text == "" {
+		return errors.New("it has no key ca.crt")
+	}
+	rest, n := []byte(text), 0
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if n++; block.Type != "CERTIFICATE" {
+			return fmt.Errorf("PEM block %d is a %s", n, clip(block.Type))
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return fmt.Errorf("certificate %d: %w", n, err)
+		}
+	}
+	if n == 0 {
+		return errors.New("it has no certificate in PEM")
+	}
+	return nil
+}
+
+// verifyClients finds the CA certificates by which clients of an HTTPS listener are verified. A listener whose CA
+// certificates are all missing is closed: to serve without would let everybody in.
+func (c *standalone) verifyClients(g *gate) {
+	v, ok := g.edge.spec.ClientsOn[g.spec.Port]
+	if !ok {
+		v = g.edge.spec.Clients
+	}
+	if v == nil {
+		return
+	}
+	owner := g.edge
+	if owner.parent != nil {
+		owner = owner.parent // where the references are written
+	}
+	ca, failures := c.authorities(owner.resource, "Gateway", v.CAs)
+	g.edge.refs = append(g.edge.refs, failures...)
+	g.clientCA, g.clientMode = ca, v.Mode
+	if ca != "" {
+		return
+	}
+	g.closed = true
+	message := fmt.Sprintf("listener %s has no CA certificate to verify its clients by and is not served", g.name())
+	g.edge.bad = append(g.edge.bad, failure{ReasonListenersNotValid, message})
+	c.warn(g.edge.resource, g.spec.At, message, "")
+}
+
+// backendTLS reads the BackendTLSPolicies. Of two for one target the first has effect.
+func (c *standalone) backendTLS(resources []Resource) {
+	var client *model.Certificate
+	looked := false
+	for i := range resources {
+		r := &resources[i]
+		policy, ok := r.body.(*gateway.BackendTLS)
+		if !ok {
+			continue
+		}
+		if !looked {
+			client, looked = c.clientCertificate(), true
+		}
+		ca, refs := c.authorities(r, r.Key.Kind, policy.CAs)
+		b := &backendTLS{by: r.Key, tls: &model.UpstreamTLS{Hostname: policy.Hostname, CA: ca, Names: policy.Names, Certificate: client}}
+		var failures []failure
+		if len(refs) > 0 {
+			b.invalid = ReasonInvalidCACertificateRef + ": " + refs[0].message
+		}
+		if len(policy.CAs) > 0 && ca == "" {
+			failures = append(failures, failure{ReasonNoValidCACertificate, "no CA certificate of the policy can be used"})
+		}
+		for _, t := range policy.Targets {
+			if f, remedy := c.secure(t, b); f != nil {
+				failures = append(failures, *f)
+				c.warn(r, t.At, f.message, remedy)
+			}
+		}
+		c.out.Status[r.Key] = []Condition{
+			newCondition(ConditionAccepted, ReasonAccepted, failures),
+			newCondition(ConditionResolvedRefs, ReasonResolvedRefs, refs),
+		}
+	}
+}
+
+// secure has a target reached over TLS, or says why not.
+func (c *standalone) secure(t gateway.TLSTarget, b *backendTLS) (f *failure, remedy string) {
+	r := c.services[t.Service]
+	if r == nil {
+		return &failure{ReasonTargetNotFound, "there is no Service " + t.Service.String()}, c.nearest(t.Service)
+	}
+	key := tlsPort{t.Service, t.Port}
+	ports := r.body.(*gateway.Service).Ports
+	if t.Port != "" && !slices.ContainsFunc(ports, func(p gateway.ServicePort) bool { return p.Name == t.Port }) {
+		var names []string
+		for _, p := range ports {
+			names = append(names, fmt.Sprintf("%q", p.Name))
+		}
+		return &failure{ReasonTargetNotFound, fmt.Sprintf("service %s has no port named %q", t.Service, clip(t.Port))}, "its ports are named " + some(names)
+	}
+	if first := c.tls[key]; first != nil {
+		return &failure{ReasonConflicted, fmt.Sprintf("%s is of %s already", t.Service, first.by)}, "keep one policy for a target"
+	}
+	c.tls[key] = b
+	return nil, ""
+}
+
+// clientCertificate returns the certificate that backends are shown: that of the Gateways, which have to agree
+// because they share their connections. Nil is none.
+func (c *standalone) clientCertificate() *model.Certificate {
+	var out *model.Certificate
+	var first *edge
+	for _, e := range c.order {
+		ref := e.spec.ClientCertificate
+		if ref == nil || e.parent != nil {
+			continue
+		}
+		g := &gate{edge: e, spec: &gateway.Listener{Name: "(client certificate)"}}
+		refs := len(e.refs)
+		if cert, ok := c.secretOf(g, *ref); ok {
+			c.accept(g, ref.At, "the Secret "+ref.Secret.String(), cert)
+		}
+		for i := refs; i < len(e.refs); i++ {
+			if e.refs[i].reason == ReasonInvalidCertificateRef {
+				e.refs[i].reason = ReasonInvalidClientCertificateRef
+			}
+		}
+		switch {
+		case len(g.certificates) == 0:
+		case out == nil:
+			out, first = &g.certificates[0], e
+		case *out != g.certificates[0]:
+			c.report(e.resource, ref.At, fmt.Sprintf("backends are shown the certificate of Gateway %s already", first.resource.Key.Name),
+				"Gateways of one process show one: write the same, or run them apart", false)
+		}
+	}
+	return out
+}
+
+// serviceUpstream is how a service is reached, nil when nothing is said.
+func (c *standalone) serviceUpstream(name model.ServiceName) *model.Upstream {
+	if b := c.tls[tlsPort{service: name}]; b != nil && b.invalid == "" {
+		return &model.Upstream{Ref: b.ref(), TLS: b.tls}
+	}
+	return nil
+}
+
+func (b *backendTLS) ref() model.PolicyRef {
+	return model.PolicyRef{Kind: b.by.Kind, Namespace: b.by.Namespace, Name: b.by.Name}
+}
+
+// portTLS returns the policy of a port alone, and that of its whole service when the port has none.
+func (c *standalone) portTLS(name model.ServiceName, port uint16) (own, whole *backendTLS) {
+	for _, p := range c.services[name].body.(*gateway.Service).Ports {
+		if p.Number == port && p.Name != "" {
+			own = c.tls[tlsPort{name, p.Name}]
+		}
+	}
+	return own, c.tls[tlsPort{service: name}]
+}
+
+// backendUpstream is what is said of a backend's port alone, and why nothing may be sent there.
+func (c *standalone) backendUpstream(name model.ServiceName, port uint16) (up *model.Upstream, invalid string) {
+	own, whole := c.portTLS(name, port)
+	switch {
+	case own != nil && own.invalid == "":
+		return &model.Upstream{Ref: own.ref(), TLS: own.tls}, ""
+	case own != nil:
+		return nil, own.invalid
+	case whole != nil:
+		return nil, whole.invalid
+	}
+	return nil, ""
+}
+
+// mirrorUpstream says why nothing may be mirrored to a port.
+func (c *standalone) mirrorUpstream(r *Resource, at gateway.Position, name model.ServiceName, port uint16) string {
+	own, whole := c.portTLS(name, port)
+	switch {
+	case own != nil && own.invalid == "":
+		message := fmt.Sprintf("requests are not mirrored to port %d of %s, which has TLS of its own", port, name)
+		c.warn(r, at, message, "write the BackendTLSPolicy for the whole Service, without sectionName")
+		return message
+	case own != nil:
+		return own.invalid
+	case whole != nil:
+		return whole.invalid
+	}
+	return ""
+}

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Touched returns the services whose requests take another way, or are protected otherwise, in one mesh than in
+// another, for some client: those that only one has, and those whose rules, ports or policies differ. Where these
+// were written, and which endpoints there are, makes no difference. Services are sorted.
+func Touched(before, after *Mesh) []model.ServiceName {
+	clients := map[string]bool{"": true}
+	for _, m := range []*Mesh{before, after} {
+		for k := range m.consumer {
+			clients[k.namespace] = true
+		}
+		for k := range m.istio {
+			clients[k.namespace] = true
+		}
+	}
+	names := map[model.ServiceName]bool{}
+	for _, m := range []*Mesh{before, after} {
+		for n := range m.Services {
+			names[n] = true
+		}
+	}
+	maps.DeleteFunc(names, func(n model.ServiceName, _ bool) bool {
+		for client := range clients {
+			if client != "" && !before.HasOwnRules(n, client) && !after.HasOwnRules(n, client) {
+				continue // as everybody else
+			}
+			a, inA := before.ServiceFor(n, client)
+			b, inB := after.ServiceFor(n, client)
+			if inA != inB || !reflect.DeepEqual(behaviour(a), behaviour(b)) {
+				return false
+			}
+		}
+		return true
+	})
+	return slices.SortedFunc(maps.Keys(names), func(a, b model.ServiceName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// behaviour is a service without its endpoints, and without where it was written.
+func behaviour(s model.Service) model.Service {
+	s.Endpoints = nil
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		s.Rules[i].Ref.File, s.Rules[i].Ref.Line = "", 0
+		s.Rules[i].Policy = unplaced(s.Rules[i].Policy)
+	}
+	s.Policy = unplaced(s.Policy)
+	if s.Upstream != nil {
+		u := *s.Upstream
+		u.Ref = model.PolicyRef{}
+		s.Upstream = &u
+	}
+	return s
+}
+
+func unplaced(p *model.Policy) *model.Policy {
+	if p == nil {
+		return nil
+	}
+	out := *p
+	out.Ref = model.PolicyRef{}
+	return &out
+}
