@@ -30,6 +30,7 @@ func runGateway(ctx context.Context, o cli.GatewayOptions) error {
 			return sources, err
 		},
 		Bind:      o.Bind,
+		Labels:    o.Labels,
 		Loops:     o.Loops,
 		Admin:     o.Admin,
 		AccessLog: o.AccessLog,

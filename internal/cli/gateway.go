@@ -15,7 +15,7 @@ import (
 func (a *App) gatewayCommand() *cobra.Command {
 	var o GatewayOptions
 	var in input
-	var bind []string
+	var bind, labels []string
 	var level choice
 	cmd := &cobra.Command{
 		Use:   "gateway -f FILE",
@@ -51,6 +51,16 @@ func (a *App) gatewayCommand() *cobra.Command {
 				}
 				o.Bind = append(o.Bind, ip)
 			}
+			for _, s := range labels {
+				name, value, ok := strings.Cut(s, "=")
+				if !ok || name == "" {
+					return fail(ExitUsage, "--labels %q is not NAME=VALUE", s)
+				}
+				if o.Labels == nil {
+					o.Labels = map[string]string{}
+				}
+				o.Labels[name] = value
+			}
 			o.Paths = in.paths
 			o.Read = func() ([]*adminv1.Document, error) { return in.read(a.o.Stdin) }
 			o.Warn = func(p *adminv1.Problem) { a.note("warning: %s", problemLine(p)) }
@@ -64,6 +74,7 @@ func (a *App) gatewayCommand() *cobra.Command {
 	fl := cmd.Flags()
 	in.addFlags(cmd)
 	fl.StringArrayVar(&bind, "bind", nil, "`IP` that listeners bind where the Gateway names no address; may be repeated (default 127.0.0.1 and ::1)")
+	fl.StringSliceVar(&labels, "labels", nil, "the gateway's labels, `NAME=VALUE`, which the selectors of Istio's Gateways are compared with (default istio=ingressgateway)")
 	fl.IntVar(&o.Loops, "loops", 1, "event loops: each uses up to one core")
 	fl.StringVar(&o.Admin, "admin", "", "the proxy's endpoint for metrics and its state, IP:PORT or unix:///PATH (default none)")
 	fl.StringVar(&o.AccessLog, "access-log", "", "`FILE` for a line of JSON per request, - for standard output (default none)")

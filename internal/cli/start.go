@@ -61,9 +61,10 @@ type RunOptions struct {
 
 // GatewayOptions is what `weft gateway` was told.
 type GatewayOptions struct {
-	Paths func() ([]string, error)            // of the documents that there are now
-	Read  func() ([]*adminv1.Document, error) // their contents
-	Bind  []netip.Addr                        // where a Gateway without addresses binds; none is 127.0.0.1 and ::1
+	Paths  func() ([]string, error)            // of the documents that there are now
+	Read   func() ([]*adminv1.Document, error) // their contents
+	Bind   []netip.Addr                        // where a Gateway without addresses binds; none is 127.0.0.1 and ::1
+	Labels map[string]string                   // for the selectors of Istio's Gateways; nil is istio: ingressgateway
 
 	Loops     int
 	Admin     string // of the proxy; "" is none

@@ -152,12 +152,15 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 	e.step("resolve", true, "service "+name.String(), why, model.RuleRef{})
 	if len(s.Rules) == 0 {
 		e.step("route", true, "default", "the service has no rules: straight to its endpoints", model.RuleRef{})
-		if e.endpoints(&s, port); e.out.Outcome == "" {
+		e.policy(s.Policy)
+		e.upstream(&s, s.Upstream)
+		if e.endpoints(&s, port, nil, s.Upstream); e.out.Outcome == "" {
 			e.out.Outcome = "sent to " + name.String()
 		}
 		return
 	}
-	table, err := route.Compile(s.Rules)
+	who := &model.Workload{Identity: model.Identity{Namespace: client}}
+	table, err := route.CompileWith(s.Rules, route.Options{Ordered: s.Ordered, Client: who})
 	if err != nil {
 		e.step("route", false, name.String(), err.Error(), model.RuleRef{})
 		return
@@ -173,6 +176,10 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 		e.out.Outcome = "404: the service has rules and none matches"
 		return
 	}
+	if e.rule(&s.Rules[chosen]) {
+		return
+	}
+	e.policy(model.MergePolicy(s.Rules[chosen].Policy, s.Policy))
 	e.backends(&s.Rules[chosen], port)
 	if e.out.Outcome == "" {
 		e.out.Outcome = "sent by " + s.Rules[chosen].Ref.String()
@@ -203,13 +210,17 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 			to = b.Port
 		}
 		if s := e.mesh.Services[b.Service]; s != nil && b.Weight > 0 {
-			e.endpoints(s, to)
+			up := model.MergeUpstream(b.Upstream, s.Upstream)
+			e.modifies("request header", &b.Request, r.Ref)
+			e.modifies("answer header", &b.Response, r.Ref)
+			e.upstream(s, up)
+			e.endpoints(s, to, b.Subset, up)
 		}
 	}
 }
 
 // endpoints shows who may be picked.
-func (e *explanation) endpoints(s *model.Service, port uint16) {
+func (e *explanation) endpoints(s *model.Service, port uint16, subset map[string]string, up *model.Upstream) {
 	if len(s.Endpoints) == 0 {
 		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})
 		e.out.Outcome = "503 for the share of " + s.Name.String() + ", which has no endpoints"
@@ -221,12 +232,23 @@ func (e *explanation) endpoints(s *model.Service, port uint16) {
 		switch {
 		case ep.Draining:
 			e.step("endpoint", false, subject, "is draining", model.RuleRef{})
+		case !hasLabels(ep, subset):
+			e.step("endpoint", false, subject, fmt.Sprintf("has not the labels %v of the subset", subset), model.RuleRef{})
 		case !servesPort(ep, port):
 			e.step("endpoint", false, subject, fmt.Sprintf("does not serve port %d", port), model.RuleRef{})
 		default:
-			e.step("endpoint", true, subject, "may be picked: the less loaded of two at random", model.RuleRef{})
+			e.step("endpoint", true, subject, "may be picked: "+chosenBy(up), model.RuleRef{})
 		}
 	}
+}
+
+func hasLabels(ep *model.Endpoint, subset map[string]string) bool {
+	for name, value := range subset {
+		if ep.Labels[name] != value {
+			return false
+		}
+	}
+	return true
 }
 
 func servesPort(ep *model.Endpoint, port uint16) bool {

@@ -76,7 +76,6 @@ type Mirror struct {
 	Share   float64           `json:"share"`             // 0 to 1
 	Invalid string            `json:"invalid,omitempty"` // why the reference does not resolve: nothing is sent
 	Subset  map[string]string `json:"subset,omitempty"`  // only endpoints with these labels
-	Compare bool              `json:"compare,omitempty"` // count answers whose status or content differ from the backend's
 }
 
 // Policy is how requests are protected: of a rule, or of a service for all rules that do not say otherwise. Zero

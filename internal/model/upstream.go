@@ -13,7 +13,7 @@ type Upstream struct {
 	Connections Connections  `json:"connections,omitzero"`
 	Budget      *RetryBudget `json:"retryBudget,omitempty"`
 	TLS         *UpstreamTLS `json:"tls,omitempty"`         // to endpoints outside the mesh
-	ProxyHeader int          `json:"proxyHeader,omitempty"` // version of the PROXY protocol to begin with: 1 or 2
+	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
 }
 
 // Balance is how an endpoint is chosen.

@@ -101,12 +101,44 @@ func queryValue(query, name string) string {
 	return ""
 }
 
-// token names an endpoint to clients: a hash, so that its ID, which may hold addresses, is not told.
-func token(m *model.Endpoint) string {
-	return strconv.FormatUint(balance.HashString(sessionSeed, m.ID), 36)
+// token is what a client of a session holds: a hash of its endpoint's ID, so that the ID, which may hold addresses, is
+// not told; when the session began, and when it was last used, in seconds.
+type token struct {
+	endpoint    uint64
+	began, last int64
 }
 
 const sessionSeed = 0x5e5510
+
+func sessionHash(m *model.Endpoint) uint64 { return balance.HashString(sessionSeed, m.ID) }
+
+func (k token) String() string {
+	return strconv.FormatUint(k.endpoint, 36) + "." + strconv.FormatInt(k.began, 36) + "." + strconv.FormatInt(k.last, 36)
+}
+
+// parseToken reads a token; the zero token when it is none. Clients can forge it: it only says where they would like
+// to go.
+func parseToken(s string) (k token) {
+	if len(s) > 64 {
+		return token{}
+	}
+	endpoint, rest, _ := strings.Cut(s, ".")
+	began, last, ok := strings.Cut(rest, ".")
+	var err [3]error
+	k.endpoint, err[0] = strconv.ParseUint(endpoint, 36, 64)
+	k.began, err[1] = strconv.ParseInt(began, 36, 64)
+	k.last, err[2] = strconv.ParseInt(last, 36, 64)
+	if !ok || err != [3]error{} {
+		return token{}
+	}
+	return k
+}
+
+// over reports whether a session has ended by its policy.
+func (k token) over(s *model.Session, now time.Time) bool {
+	return s.Absolute > 0 && now.Unix()-k.began >= int64(s.Absolute/time.Second) ||
+		s.Idle > 0 && now.Unix()-k.last >= int64(s.Idle/time.Second)
+}
 
 // session returns the policy that keeps clients with an endpoint, nil if there is none.
 func (x *exchange) session() *model.Session {
@@ -122,24 +154,28 @@ func (x *exchange) kept() int {
 	if s == nil || len(x.tried) > 0 {
 		return -1
 	}
-	x.sessionToken = x.req.Get(s.Header)
+	text := x.req.Get(s.Header)
 	if s.Cookie != "" {
-		x.sessionToken = cookie(x.req, s.Cookie)
+		text = cookie(x.req, s.Cookie)
 	}
-	if x.sessionToken == "" {
+	now := x.w.loop.Now()
+	if x.token = parseToken(text); x.token.over(s, now) {
+		x.token = token{}
+	}
+	if x.token.endpoint == 0 {
 		return -1
 	}
 	c := &x.w.choice
-	c.set, c.port, c.tried, c.now = x.set, x.tport, nil, x.w.loop.Now()
+	c.set, c.port, c.tried, c.now = x.set, x.tport, nil, now
 	for i, ep := range x.set.all {
-		if token(ep.model) == x.sessionToken && c.usable(i) && c.healthy(i) {
+		if sessionHash(ep.model) == x.token.endpoint && c.usable(i) && c.healthy(i) {
 			return i
 		}
 	}
 	return -1
 }
 
-// keepSession tells a client whom it is with, when that has changed.
+// keepSession tells a client whom it is with, when that has changed, or when it must know of the session's use.
 func (x *exchange) keepSession(h *message.Head) {
 	if x.setCookie != "" {
 		h.Add("set-cookie", x.setCookie)
@@ -148,17 +184,19 @@ func (x *exchange) keepSession(h *message.Head) {
 	if s == nil || x.ep == nil || x.fixed != nil {
 		return
 	}
-	now := token(x.ep.model)
-	if s.Header != "" {
-		h.Set(s.Header, now)
-		return
+	now := token{endpoint: sessionHash(x.ep.model), began: x.w.loop.Now().Unix(), last: x.w.loop.Now().Unix()}
+	if same := now.endpoint == x.token.endpoint; same {
+		if now.began = x.token.began; s.Cookie != "" && (s.Idle == 0 || now.last == x.token.last) {
+			return
+		}
 	}
-	if now == x.sessionToken {
+	if s.Header != "" {
+		h.Set(s.Header, now.String())
 		return
 	}
 	ttl := time.Duration(0)
 	if s.Keep {
-		ttl = s.Absolute
+		ttl = s.Absolute - time.Duration(now.last-now.began)*time.Second
 	}
-	h.Add("set-cookie", cookieText(s.Cookie, now, s.Path, ttl))
+	h.Add("set-cookie", cookieText(s.Cookie, now.String(), s.Path, ttl))
 }

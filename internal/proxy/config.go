@@ -16,6 +16,7 @@ type config struct {
 	services []*service
 	pools    []*pool
 	since    map[endpointKey]time.Time
+	before   map[string]*pool // of the last configuration, while this one is made
 	byName   map[model.ServiceName]*service
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
@@ -52,8 +53,9 @@ type backend struct {
 }
 
 // compile checks a snapshot and builds what requests look up. since tells when an endpoint began to serve; those
-// that it lacks did long ago. It is pure.
-func compile(s *model.Snapshot, since map[endpointKey]time.Time) (*config, error) {
+// that it lacks did long ago. What is costly to build is taken over from the last configuration, which may be nil,
+// where it is the same. It is pure.
+func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (*config, error) {
 	c := &config{
 		snapshot: s,
 		since:    since,
@@ -65,6 +67,13 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time) (*config, error
 	}
 	if !s.Workload.Service.IsZero() {
 		c.source = s.Workload.Service.String()
+	}
+	if last != nil {
+		c.before = make(map[string]*pool, len(last.pools))
+		for _, p := range last.pools {
+			c.before[p.key] = p
+		}
+		defer func() { c.before = nil }()
 	}
 	for i := range s.Services {
 		m := &s.Services[i]

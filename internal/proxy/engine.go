@@ -98,6 +98,7 @@ type Engine struct {
 	applying sync.Mutex
 	since    map[endpointKey]time.Time // when endpoints began to serve; zero: before their service was known here
 	known    map[model.ServiceName]bool
+	config   *config                  // that runs
 	gates    map[netip.AddrPort]*gate // by the address asked for
 }
 
@@ -161,7 +162,7 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	e.arrivals(s)
-	c, err := compile(s, e.since)
+	c, err := compile(s, e.since, e.config)
 	if err != nil {
 		return err
 	}
@@ -182,6 +183,7 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 			return fmt.Errorf("the engine has ended")
 		}
 	}
+	e.config = c
 	e.limiters.keep(c.limitKeys())
 	for address, g := range e.gates {
 		if c.sockets[address] == nil {

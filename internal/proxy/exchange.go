@@ -82,13 +82,14 @@ type exchange struct {
 
 	websocketKey string // of the challenge we made; see challenge
 
-	made                    bool // the answer is made here, of the head answer and madeBody
-	madeBody                string
-	shadows                 []*shadow     // copies that take the content too
-	retryAfter              time.Duration // 0: nothing is said of it
-	setCookie, sessionToken string
-	corsOrigin              string // of the request, where the rule has a policy for it
-	grpcStatus              string // of an answer of ours, where another than that of its HTTP status
+	made       bool // the answer is made here, of the head answer and madeBody
+	madeBody   string
+	shadows    []*shadow     // copies that take the content too
+	retryAfter time.Duration // 0: nothing is said of it
+	setCookie  string
+	token      token  // of the session that the client is in
+	corsOrigin string // of the request, where the rule has a policy for it
+	grpcStatus string // of an answer of ours, where another than that of its HTTP status
 
 	deadline                          resilience.Deadline
 	remembered                        string        // the request ID by which what this one leads to finds the deadline

@@ -50,7 +50,7 @@ func (w *worker) mirror(s *shadow, o *origin, m *mirror) {
 	w.mirroring++
 	c := w.newExchange(&origin{kind: fromMirror, remote: o.remote, service: m.Service, port: m.Port}, s)
 	s.x, c.req = c, &s.head
-	c.aim(m.service, m.service.pool, nil)
+	c.aim(m.service, m.pool, nil)
 	if c.service, c.tport = m.service, m.Port; m.Port == 0 && len(m.service.Ports) > 0 {
 		c.tport = m.service.Ports[0].Number
 	}

@@ -77,6 +77,7 @@ type filters struct {
 type mirror struct {
 	*model.Mirror
 	service *service // nil: it does not resolve
+	pool    *pool
 }
 
 func (c *config) compileFilters(f *model.Filters) (*filters, error) {
@@ -104,6 +105,13 @@ func (c *config) compileFilters(f *model.Filters) (*filters, error) {
 		m := mirror{Mirror: &f.Mirrors[i]}
 		if m.Invalid == "" {
 			m.service = c.byName[m.Service]
+		}
+		if m.service != nil {
+			if m.pool = m.service.pool; len(m.Subset) > 0 {
+				if m.pool, err = c.newPool(m.service, m.Subset, m.service.Upstream); err != nil {
+					return nil, fmt.Errorf("mirror: %w", err)
+				}
+			}
 		}
 		out.mirrors = append(out.mirrors, m)
 	}

@@ -44,8 +44,12 @@ func (c *config) newPool(s *service, subset map[string]string, up *model.Upstrea
 			}
 		}
 		w := &c.snapshot.Workload
+		var before *balance.Set
+		if b := c.before[p.key]; b != nil {
+			before = b.chooser
+		}
 		var err error
-		p.chooser, err = balance.New(up.Balance, balance.Client{Locality: localityOf("", w.Labels), Labels: w.Labels}, candidates)
+		p.chooser, err = before.Renew(up.Balance, balance.Client{Locality: localityOf("", w.Labels), Labels: w.Labels}, candidates)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}

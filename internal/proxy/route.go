@@ -25,14 +25,32 @@ func (x *exchange) route() *Failure {
 		return f
 	}
 	x.aim(x.service, x.service.pool, x.service.plan)
-	if x.tport = x.port; len(x.service.rules) == 0 || x.opaque {
+	if x.tport = x.port; len(x.service.rules) == 0 {
 		return nil
+	}
+	if x.opaque {
+		return x.routeBytes()
 	}
 	i, match, ok := x.service.table.Match(x.req, x.port)
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s matches the request", x.service.Name)}
 	}
 	return x.take(x.service.rules[i], match)
+}
+
+// routeBytes takes the first rule for connections of bytes on the port: one of a TCPRoute, or any where the port is
+// declared to carry TCP. Rules for server names need the client's hello, which is not looked at here.
+func (x *exchange) routeBytes() *Failure {
+	port, _ := x.service.Port(x.port)
+	for _, r := range x.service.rules {
+		if r.Port != 0 && r.Port != x.port || len(r.Hosts) > 0 {
+			continue
+		}
+		if r.Ref.Kind == "TCPRoute" || port.Protocol == model.TCP && r.Ref.Kind != "HTTPRoute" && r.Ref.Kind != "GRPCRoute" {
+			return x.take(r, -1)
+		}
+	}
+	return nil
 }
 
 // aim sets who is to answer. The endpoints are those of the present configuration, even if another is adopted

@@ -120,9 +120,15 @@ func TestTCPResetByTheClient(t *testing.T) {
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			ends := make(chan error, 1)
-			program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) { ends <- e.program(c, r) })
+			program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
+				_, _ = io.WriteString(c, "up\n") // so that nothing of the client's is on the way when it breaks
+				ends <- e.program(c, r)
+			})
 			tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
 				c := greet(t, at)
+				if line, err := c.r.ReadString('\n'); line != "up\n" {
+					t.Fatalf("%q, %v", line, err)
+				}
 				if err := e.client(c.TCPConn, c.r); err != nil {
 					t.Fatal(err)
 				}

@@ -46,16 +46,17 @@ type endpoint struct {
 	waiters  []*loop.Task
 	dialErr  error
 
-	tls      *upstreamTLS      // plain: nil without TLS
-	timing   model.Connections // of the service
-	latency  balance.EWMA
-	checker  *checker  // nil: not looked at, or by another loop
-	sick     bool      // fails its health checks
-	failures int       // consecutive failures to connect
-	retryAt  time.Time // not picked before, while others are there
-	series   map[seriesKey]*telemetry.Series
-	used     time.Time // when the pool was last given a connection back
-	left     bool      // no longer configured: closes as it falls idle
+	proxyHeader int               // plain: version of the PROXY protocol; 0: none
+	tls         *upstreamTLS      // plain: nil without TLS
+	timing      model.Connections // of the service
+	latency     balance.EWMA
+	checker     *checker  // nil: not looked at, or by another loop
+	sick        bool      // fails its health checks
+	failures    int       // consecutive failures to connect
+	retryAt     time.Time // not picked before, while others are there
+	series      map[seriesKey]*telemetry.Series
+	used        time.Time // when the pool was last given a connection back
+	left        bool      // no longer configured: closes as it falls idle
 }
 
 func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
@@ -77,8 +78,11 @@ func (ep *endpoint) adopt(m *model.Endpoint, svc *service) {
 			ep.timing = svc.Upstream.Connections
 		}
 	}
+	ep.proxyHeader = 0
 	if !m.Plain {
 		t = nil
+	} else if svc != nil && svc.Upstream != nil {
+		ep.proxyHeader = svc.Upstream.ProxyHeader
 	}
 	switch {
 	case (t == nil) != (ep.tls == nil) || t != nil && !reflect.DeepEqual(t.model, ep.tls.model):
@@ -138,7 +142,7 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		if err != nil || free != nil {
 			return free, free != nil, err
 		}
-		c, err := ep.dialH1(x.patience())
+		c, err := ep.dialH1(x)
 		if err != nil {
 			place.end()
 			return nil, false, err
@@ -164,10 +168,16 @@ func (ep *endpoint) dialBytes(x *exchange) (*rawStream, error) {
 		place.end()
 		return nil, err
 	}
-	t, err := ep.dialTLS(raw, forBytes)
-	if err != nil {
+	if err = ep.announce(x, raw); err != nil {
 		place.end()
 		return nil, err
+	}
+	var t *secured
+	if e := x.o.entry; e == nil || e.socket.Kind != model.SocketPassthrough { // there the client's own TLS goes through
+		if t, err = ep.dialTLS(raw, forBytes); err != nil {
+			place.end()
+			return nil, err
+		}
 	}
 	s := newRawStream(ep.w, raw, t, nil)
 	s.lease = place
@@ -194,9 +204,12 @@ func (ep *endpoint) unreachable() {
 	ep.retryAt = ep.w.loop.Now().Add(delay)
 }
 
-func (ep *endpoint) dialH1(within time.Duration) (*h1conn, error) {
-	raw, err := ep.connect(within)
+func (ep *endpoint) dialH1(x *exchange) (*h1conn, error) {
+	raw, err := ep.connect(x.patience())
 	if err != nil {
+		return nil, err
+	}
+	if err := ep.announce(x, raw); err != nil {
 		return nil, err
 	}
 	t, err := ep.dialTLS(raw, forHTTP1)
@@ -223,7 +236,7 @@ type pooled struct {
 // finished takes the connection back after an exchange, or closes it.
 func (p *pooled) finished(c *h1conn) {
 	p.uses++
-	if !c.reusable() || c.r < c.w || p.ep.left || len(p.ep.idle) >= maxIdle || worn(&p.ep.timing, p.uses, p.born, p.ep.w.loop.Now()) {
+	if !c.reusable() || c.r < c.w || p.ep.left || p.ep.proxyHeader > 0 || len(p.ep.idle) >= maxIdle || worn(&p.ep.timing, p.uses, p.born, p.ep.w.loop.Now()) {
 		c.rest()
 		_ = c.raw.Close()
 		c.lease.end()

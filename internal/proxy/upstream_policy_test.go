@@ -342,3 +342,52 @@ func TestIdleTimeout(t *testing.T) {
 		t.Errorf("%q, %v, after %v", b, err, time.Since(began))
 	}
 }
+
+// TestSessionsEnd has a session last a second, and another until it is not used for one.
+func TestSessionsEnd(t *testing.T) {
+	for what, session := range map[string]model.Session{
+		"absolute": {Cookie: "sid", Absolute: 2 * time.Second, Keep: true},
+		"idle":     {Cookie: "sid", Idle: 2 * time.Second},
+		"header":   {Header: "x-session", Absolute: 2 * time.Second},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			rules := []model.Rule{{Backends: to("web"), Policy: &model.Policy{Session: &session}}}
+			c := newClient(t, newLab(t).edge(rules, fleet(t, 4, nil)))
+			_, first, h := c.get("/")
+			given, field := strings.TrimPrefix(strings.Split(h.Get("set-cookie"), ";")[0], "sid="), "cookie"
+			if what == "header" {
+				given, field = h.Get("x-session"), "x-session"
+			}
+			carry := func() string {
+				if field == "cookie" {
+					return "sid=" + given
+				}
+				return given
+			}
+			if what == "absolute" && !strings.Contains(h.Get("set-cookie"), "Max-Age=2") {
+				t.Errorf("cookie %q", h.Get("set-cookie"))
+			}
+			changed := func() bool {
+				_, now, h := c.get("/", field, carry())
+				if next := h.Get("set-cookie"); what == "idle" && next != "" {
+					given = strings.TrimPrefix(strings.Split(next, ";")[0], "sid=")
+				}
+				return now != first
+			}
+			for began := time.Now(); time.Since(began) < 900*time.Millisecond; time.Sleep(50 * time.Millisecond) {
+				if changed() {
+					t.Fatal("the session ended early")
+				}
+			}
+			time.Sleep(2100 * time.Millisecond)
+			old := carry()
+			for range 40 { // by chance the same endpoint may be chosen again
+				if _, now, _ := c.get("/", field, old); now != first {
+					return
+				}
+			}
+			t.Error("the session did not end")
+		})
+	}
+}

@@ -87,7 +87,7 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,
 		}),
 	}
-	w.config, _ = compile(&model.Snapshot{}, nil)
+	w.config, _ = compile(&model.Snapshot{}, nil, nil)
 	w.choice.bind()
 	w.scheduleSweep()
 	return w

@@ -22,7 +22,8 @@ type GatewayOptions struct {
 	Paths func() ([]string, error)
 	Read  func() ([]document.Source, error)
 
-	Bind      []netip.Addr // where a Gateway binds that names no addresses; default 127.0.0.1 and [::1]
+	Bind      []netip.Addr      // where a Gateway binds that names no addresses; default 127.0.0.1 and [::1]
+	Labels    map[string]string // for the selectors of Istio's Gateways; nil is istio: ingressgateway
 	Loops     int
 	Admin     string // unix:///PATH or IP:PORT; "" is none
 	AccessLog string // file; "-" is standard output; "" is none
@@ -112,7 +113,7 @@ func (e *edge) compile() (*model.Snapshot, error) {
 		e.o.Report(problems)
 		return nil, ErrDocuments
 	}
-	out := config.CompileStandalone(config.StandaloneInput{Resources: resources, Bind: e.o.Bind, ReadFile: os.ReadFile, Now: time.Now()})
+	out := config.CompileStandalone(config.StandaloneInput{Resources: resources, Bind: e.o.Bind, Labels: e.o.Labels, ReadFile: os.ReadFile, Now: time.Now()})
 	e.files = out.Files
 	problems = append(problems, out.Problems...)
 	e.o.Report(problems)
