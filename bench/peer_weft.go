@@ -104,11 +104,42 @@ endpoints: [{addresses: [%s]}]
 			if kind == "HTTPRoute" && h.routes > 1 {
 				match = fmt.Sprintf("matches: [{path: {type: PathPrefix, value: /route-%d}}], ", i)
 			}
-			fmt.Fprintf(&b, "  - {%sbackendRefs: [{name: backend, port: 80}]}\n", match)
+			filters := ""
+			if h.policies {
+				filters = routeFilters
+			}
+			fmt.Fprintf(&b, "  - {%s%sbackendRefs: [{name: backend, port: 80}]}\n", match, filters)
 		}
+	}
+	if h.policies {
+		b.WriteString(allPolicies)
 	}
 	return b.String(), nil
 }
+
+// routeFilters and allPolicies are what scenario "policies" adds to a route and its service.
+const routeFilters = `filters: [` +
+	`{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-one, value: "1"}], remove: [x-two]}}, ` +
+	`{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-three, value: "3"}]}}, ` +
+	`{type: URLRewrite, urlRewrite: {hostname: inner.example}}, ` +
+	`{type: CORS, cors: {allowOrigins: ["https://example.com"]}}], ` +
+	`timeouts: {request: 10s, backendRequest: 5s}, retry: {attempts: 2, codes: [503]}, `
+
+const allPolicies = `---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: backend}
+spec:
+  targetRefs: [{kind: Service, name: backend}]
+  timeouts: {idle: 30s, connect: 1s}
+  retries: {budget: {percent: 20%}}
+  limits: {requests: 100000, connections: 1000, pending: 10000, retries: 1000, requestsPerConnection: 1000000}
+  ejection: {consecutive5xx: 5, successRate: {below: 50%}}
+  healthCheck: {tcp: {}, interval: 10s}
+  loadBalancing: {algorithm: peakEWMA, warmUp: 10s}
+  faults: [{matches: [{headers: [{name: end-user, value: jason}]}], abort: {status: 500, percent: 100%}}]
+  rateLimits: [{name: all, requests: 1000000, per: 1s}]
+`
 
 // weftPair runs a control plane and two sidecars: nginx as the program called, and a program that only waits,
 // whose sidecar's local port for the service is what the load calls. Capture is explicit, as the load is not

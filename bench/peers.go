@@ -32,6 +32,7 @@ type hop struct {
 	workers  int // threads, processes, event loops
 	routes   int // that lead to the backend; the last one is used
 	log      bool
+	policies bool // Weft: every filter and policy that a request can meet without being answered by it
 }
 
 // errMissing is a program that is not installed.

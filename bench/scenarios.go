@@ -80,6 +80,10 @@ func scenarios() []scenario {
 			setup: routes(1, 100, 10_000), figure: cost(wrkLast), bars: []bar{{[]string{"1 route"}, 1.10}},
 		},
 		scenario{
+			name: "policies", about: "HTTP/1.1 hop, a route with every filter and policy against a bare one, 32 connections (Weft alone)", unit: cpu,
+			setup: policies, figure: cost(wrk(32, "/")), bars: []bar{{[]string{"bare route"}, 1.25}},
+		},
+		scenario{
 			name: "shipped", about: "HTTP/1.1 hop with access log and metrics, 32 connections", unit: cpu,
 			setup: hops((*lab).nginxBackend, hop{protocol: http1, log: true}), figure: cost(wrk(32, "/")),
 		},

@@ -81,3 +81,8 @@ func wrkLast(ctx context.Context, l *lab, s *subject) (float64, error) {
 func loops(ctx context.Context, l *lab) ([]*subject, []missing, error) {
 	return several([]string{"one loop", "weft"}, []hop{{workers: 1, routes: 1}, {workers: 2, routes: 1}})(ctx, l)
 }
+
+// policies starts Weft with a bare route, and with one that has every filter and policy.
+func policies(ctx context.Context, l *lab) ([]*subject, []missing, error) {
+	return several([]string{"bare route", "weft"}, []hop{{workers: 1, routes: 1}, {workers: 1, routes: 1, policies: true}})(ctx, l)
+}
