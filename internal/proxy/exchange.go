@@ -11,7 +11,6 @@ import (
 	"github.com/weft-mesh/weft/internal/loop"
 	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
-	"github.com/weft-mesh/weft/internal/resilience"
 	"github.com/weft-mesh/weft/internal/telemetry"
 )
 
@@ -82,24 +81,8 @@ type exchange struct {
 
 	websocketKey string // of the challenge we made; see challenge
 
-	made       bool // the answer is made here, of the head answer and madeBody
-	madeBody   string
-	shadows    []*shadow     // copies that take the content too
-	retryAfter time.Duration // 0: nothing is said of it
-	setCookie  string
-	token      token  // of the session that the client is in
-	corsOrigin string // of the request, where the rule has a policy for it
-	grpcStatus string // of an answer of ours, where another than that of its HTTP status
-
-	deadline                          resilience.Deadline
-	remembered                        string        // the request ID by which what this one leads to finds the deadline
-	limit                             time.Duration // of the whole exchange
-	late, tryLate, slept              bool          // what the timers have to say
-	parked                            *loop.Task    // the exchange's, where timers and the client's leaving wake it
-	timer, tryTimer, pause, idleTimer loop.Timer
-	silent                            bool   // nothing came or went for too long
-	quiet                             int    // looks since something did
-	carried                           uint64 // bytes at the last look
+	local  // what is made here of request and answer
+	timing // how long it may take
 
 	answered bool // a final head went to the client
 	gone     bool // the client gave up

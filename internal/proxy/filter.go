@@ -3,11 +3,24 @@ package proxy
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
 )
+
+// local is what the proxy itself adds to an exchange: answers of its own, and changes to others'.
+type local struct {
+	made       bool // the answer is made here, of the head answer and madeBody
+	madeBody   string
+	grpcStatus string        // of an answer of ours, where another than that of its HTTP status
+	retryAfter time.Duration // told by an answer of ours; 0: nothing is said
+	corsOrigin string        // of the request, where the rule has a policy for it
+	setCookie  string        // that names the client from now on
+	token      token         // of the session that the client is in
+	shadows    []*shadow     // copies that take the content too
+}
 
 // protect does what rule and policies say before a backend is asked: answers that need none, then faults.
 func (x *exchange) protect() *Failure {

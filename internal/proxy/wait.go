@@ -4,12 +4,31 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/loop"
 	"github.com/weft-mesh/weft/internal/resilience"
 )
 
 // What bounds an exchange in time: the whole of it (late), a try (tryLate), silence (idle). A timer that fires
 // aborts the stream at hand, which wakes whoever waits for it, and wakes the exchange's task where it waits for
 // something else.
+
+// timing is what an exchange knows of its time.
+type timing struct {
+	deadline   resilience.Deadline
+	remembered string        // the request ID by which what this one leads to finds the deadline
+	limit      time.Duration // of the whole exchange
+
+	late    bool       // the exchange has taken too long
+	tryLate bool       // the present try has
+	silent  bool       // nothing came or went for too long
+	slept   bool       // sleep's time is over
+	parked  *loop.Task // the exchange's, where timers and the client's leaving wake it
+
+	timer, tryTimer, pause, idleTimer loop.Timer
+
+	quiet   int    // looks at the content since some came or went
+	carried uint64 // bytes at the last look
+}
 
 // startTimeout bounds the exchange from its beginning on.
 func (x *exchange) startTimeout(d time.Duration) {
