@@ -9,13 +9,14 @@ import (
 // Config bounds and shapes a connection. Zero values take the defaults given.
 type Config struct {
 	Client          bool
-	MaxStreams      uint32 // concurrent streams the peer may open; 1,000
-	HeadBytes       int    // decoded header list, as RFC 9113 section 6.5.2 counts; 64 KiB
-	StreamWindow    uint32 // receive window of each stream; 256 KiB
-	ConnWindow      uint32 // receive window of the connection; 1 MiB
-	ExtendedConnect bool   // allow RFC 8441
-	MaxOutput       int    // control frames queued but not written; 1 MiB
-	AbuseLimit      int    // balance of abuse.go that ends the connection; 2,000
+	MaxStreams      uint32      // concurrent streams the peer may open; 1,000
+	HeadBytes       int         // decoded header list, as RFC 9113 section 6.5.2 counts; 64 KiB
+	StreamWindow    uint32      // receive window of each stream; 256 KiB
+	ConnWindow      uint32      // receive window of the connection; 1 MiB
+	ExtendedConnect bool        // allow RFC 8441
+	MaxOutput       int         // control frames queued but not written; 1 MiB
+	Pressed         func() bool // memory is short: the connection's window opens as content is used, not as it comes; nil is never
+	AbuseLimit      int         // balance of abuse.go that ends the connection; 2,000
 }
 
 func (c *Config) setDefaults() {

@@ -156,9 +156,9 @@ func (c *Conn) onData(id uint32, flags byte, p []byte) error {
 	}
 	s.held += int64(len(data))
 	if pad := size - int64(len(data)); pad > 0 {
-		c.give(pad)
 		c.giveStream(s, pad)
 	}
+	c.admit(s, size)
 	c.ev.OnData(s, data, end)
 	if end {
 		c.endReceive(s, id)

@@ -26,6 +26,7 @@ type Stream struct {
 	sendWindow, recvWindow int64
 	unreturned             int64 // used, not yet given back
 	held                   int64 // received, not yet used
+	owed                   int64 // of that, what the connection's window lacks
 	declared, received     int64 // content-length, and content so far
 }
 
@@ -154,8 +155,8 @@ func (c *Conn) Release(s *Stream) {
 	if s.released {
 		return
 	}
-	c.give(s.held)
-	s.held = 0
+	c.give(s.owed)
+	s.held, s.owed = 0, 0
 	switch {
 	case s.removed:
 	case c.cfg.Client || !s.sendClosed || c.err != nil:
@@ -250,8 +251,22 @@ func (c *Conn) streamErrorID(id uint32, code ErrCode, reason string) error {
 func (c *Conn) Consume(s *Stream, n int) {
 	used := min(int64(n), s.held)
 	s.held -= used
-	c.give(used)
+	if back := min(used, s.owed); back > 0 {
+		s.owed -= back
+		c.give(back)
+	}
 	c.giveStream(s, used)
+}
+
+// admit opens the connection's window for content that has come. It does so at once, because a window that waits for
+// the content to be used is soon held by a few streams whose readers stand still, and then nothing moves on all the
+// others; each stream's own window holds it back. Only when memory is short the whole connection waits.
+func (c *Conn) admit(s *Stream, n int64) {
+	if c.cfg.Pressed != nil && c.cfg.Pressed() {
+		s.owed += n
+		return
+	}
+	c.give(n)
 }
 
 // giveStream returns bytes to the stream's window.

@@ -111,7 +111,7 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 
 // serveH2Conn serves a connection that speaks HTTP/2. The bytes in first were read already.
 func (w *worker) serveH2Conn(raw *loop.Conn, t *secured, o *origin, first []byte) {
-	c := newH2(w, raw, t, h2.Config{ExtendedConnect: true, MaxStreams: maxStreams})
+	c := newH2(w, raw, t, h2.Config{ExtendedConnect: true, MaxStreams: maxStreams, Pressed: w.pressed})
 	c.origin = o
 	w.served[c] = struct{}{}
 	c.start(first)

@@ -97,7 +97,7 @@ type exchange struct {
 }
 
 // bound are an exchange's own functions, bound once, so that using them allocates nothing.
-type bound struct{ uploadRest, clientGone, onLate, onTryLate, onSlept, onIdle func() }
+type bound struct{ uploadRest, clientGone, onLate, onTryLate, onSlept, onIdle, upGone func() }
 
 func (w *worker) newExchange(o *origin, down stream) *exchange {
 	var x *exchange
@@ -106,7 +106,7 @@ func (w *worker) newExchange(o *origin, down stream) *exchange {
 		w.exchanges = w.exchanges[:n-1]
 	} else {
 		x = &exchange{w: w}
-		x.bound = bound{x.uploadTask, x.onClientGone, x.whenLate, x.whenTryLate, x.whenSlept, x.whenIdle}
+		x.bound = bound{x.uploadTask, x.onClientGone, x.whenLate, x.whenTryLate, x.whenSlept, x.whenIdle, x.whenUpGone}
 	}
 	x.o, x.down = o, down
 	w.active++
@@ -412,6 +412,7 @@ func (x *exchange) end() {
 	}
 	x.settle(x.failed, x.final)
 	if x.up != nil {
+		x.up.OnGone(nil)
 		x.up.Finish()
 		x.ep.inflight--
 		x.up = nil

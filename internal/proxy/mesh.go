@@ -126,7 +126,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := h2.Config{Client: true, AbuseLimit: meshAbuseLimit}
+	cfg := h2.Config{Client: true, AbuseLimit: meshAbuseLimit, Pressed: ep.w.pressed}
 	if ep.model.Plain {
 		return ep.dialPlainH2(raw, cfg)
 	}
@@ -184,7 +184,7 @@ func (ep *endpoint) lost(c *h2conn) {
 func (w *worker) serveMesh(raw *loop.Conn) {
 	remote := raw.Remote()
 	tc := w.e.server
-	c, err := w.handshake(raw, func(k *wire) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, AbuseLimit: meshAbuseLimit})
+	c, err := w.handshake(raw, func(k *wire) *tls.Conn { return tls.Server(k, tc) }, h2.Config{ExtendedConnect: true, AbuseLimit: meshAbuseLimit, Pressed: w.pressed})
 	if err != nil {
 		w.closedDownstream()
 		w.refused(remote, identity.Classify(err), err)

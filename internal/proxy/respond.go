@@ -93,6 +93,7 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 		return x.clientFailure(err)
 	}
 	x.connected()
+	x.up.OnGone(x.upGone)
 	x.startUpload()
 	source, err := pump(x.down, x.up, &x.rec.ResponseBytes)
 	if err != nil {
@@ -103,6 +104,12 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 		return f
 	}
 	return nil
+}
+
+// whenUpGone ends a tunnel whose far end is reset while nobody reads it: it had ended its half before.
+func (x *exchange) whenUpGone() {
+	x.down.Abort(abortInternal)
+	x.down.StopReceiving()
 }
 
 // agree writes the acceptance of a switch as the client's version of HTTP has it (RFC 8441, section 5).

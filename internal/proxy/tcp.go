@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"strconv"
+	"syscall"
 
 	"github.com/weft-mesh/weft/internal/loop"
 	"github.com/weft-mesh/weft/internal/message"
@@ -83,6 +84,9 @@ func (s *rawStream) Data() ([]byte, error) {
 		s.buf = s.w.loop.Get(loop.LargeBuffer)
 	}
 	n, err := s.read(s.buf)
+	if err == io.EOF && s.conn.Broken() && !s.sendDone {
+		err = syscall.ECONNRESET // after a FIN the kernel says nothing else of a reset that follows
+	}
 	if err == io.EOF {
 		s.recvDone = true
 	}

@@ -3,10 +3,12 @@ package proxy
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,9 +98,12 @@ func TestTCPBackPressure(t *testing.T) {
 						}
 					} else {
 						for i, c := range clients {
-							got[i], _ = io.Copy(io.Discard, c.r)
-							_ = c.CloseWrite()
+							wg.Go(func() {
+								got[i], _ = io.Copy(io.Discard, c.r)
+								_ = c.CloseWrite()
+							})
 						}
+						wg.Wait()
 					}
 					if total(got) != total(sent) {
 						t.Errorf("%d bytes came of %d", total(got), total(sent))
@@ -116,28 +121,56 @@ func total(n []int64) (sum int64) {
 	return sum
 }
 
-// TestTCPStillServesOthers has the loop of a tunnel that stands still serve another.
+// TestTCPStillServesOthers has tunnels stand still, in one direction or the other: they must not hold up another one
+// that shares their loop, and between two proxies their connection.
 func TestTCPStillServesOthers(t *testing.T) {
-	hold := make(chan struct{})
-	program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
-		line, _ := r.ReadString('\n')
-		if line == "stop\n" {
-			<-hold
-			return
+	const most = 512 << 20
+	for _, stopped := range []int{1, 16} {
+		for _, direction := range []string{"to the program", "to the client"} {
+			t.Run(fmt.Sprintf("%d %s", stopped, direction), func(t *testing.T) {
+				hold, stuffed := make(chan struct{}), make(chan struct{}, stopped)
+				program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
+					switch line, _ := r.ReadString('\n'); line {
+					case "stop\n":
+						<-hold
+					case "send\n":
+						_, _ = stuff(c, most)
+						stuffed <- struct{}{}
+						<-hold
+					default:
+						_, _ = io.WriteString(c, line)
+					}
+				})
+				defer close(hold)
+				tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
+					if stopped > 1 && strings.HasSuffix(t.Name(), "/pair") {
+					}
+					var wg sync.WaitGroup
+					for range stopped {
+						c := greet(t, at)
+						if direction == "to the client" {
+							c.send("send\n")
+							continue
+						}
+						c.send("stop\n")
+						wg.Go(func() { _, _ = stuff(c.TCPConn, most) })
+					}
+					if wg.Wait(); direction == "to the client" {
+						for range stopped {
+							within(t, tunnelPatience, "all stand still", stuffed)
+						}
+					}
+					other := dialRaw(t, at)
+					other.send("go\n")
+					if line, err := other.r.ReadString('\n'); line != "ok\n" {
+						t.Fatalf("another tunnel: %q, %v", line, err)
+					}
+					other.send("on\nhello\n")
+					if line, err := other.r.ReadString('\n'); line != "hello\n" {
+						t.Errorf("another tunnel: %q, %v", line, err)
+					}
+				})
+			})
 		}
-		_, _ = io.WriteString(c, line)
-	})
-	defer close(hold)
-	tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
-		stopped := greet(t, at)
-		stopped.send("stop\n")
-		if _, err := stuff(stopped.TCPConn, 512<<20); err != nil {
-			t.Fatal(err)
-		}
-		other := greet(t, at)
-		other.send("hello\n")
-		if line, err := other.r.ReadString('\n'); line != "hello\n" {
-			t.Errorf("another tunnel: %q, %v", line, err)
-		}
-	})
+	}
 }

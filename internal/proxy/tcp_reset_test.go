@@ -151,7 +151,6 @@ func TestTCPResetAfterTheEnd(t *testing.T) {
 	for _, shape := range []string{"gateway", "hop", "pair"} {
 		for _, side := range []string{"program", "client"} {
 			t.Run(shape+"-"+side, func(t *testing.T) {
-				t.Skip("defect T4: a tunnel whose half-closed side is reset is not ended")
 				breaks := make(chan struct{})
 				program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
 					if side == "client" {

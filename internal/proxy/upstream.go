@@ -285,7 +285,7 @@ func (ep *endpoint) sweep(now time.Time) {
 	if n := len(ep.idle); n > 0 && ep.inflight == 0 && now.Sub(ep.used) > ep.timing.Idle {
 		ep.closeIdle()
 	}
-	if len(ep.conns) > 1 && ep.inflight == 0 {
+	if len(ep.conns) > 1 && ep.inflight == 0 && len(ep.waiters) == 0 {
 		for _, c := range append([]*h2conn(nil), ep.conns[1:]...) {
 			c.drain()
 			ep.retire(c)

@@ -46,9 +46,10 @@ type worker struct {
 	refusedSince time.Time
 	refusedCount int
 
-	connections int // downstream
-	active      int // exchanges and tunnels
-	buffered    int // bytes of messages that nobody has taken yet
+	connections int         // downstream
+	active      int         // exchanges and tunnels
+	pressed     func() bool // memory is getting short
+	buffered    int         // bytes of messages that nobody has taken yet
 	draining    bool
 	logging     bool // the access log has lines to write
 	scratch     []byte
@@ -89,6 +90,7 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 	}
 	w.config, _ = compile(&model.Snapshot{}, nil, nil)
 	w.choice.bind()
+	w.pressed = func() bool { return w.buffered > e.o.MaxBuffered/2 }
 	w.scheduleSweep()
 	return w
 }
