@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"os/user"
+	"strconv"
 	"syscall"
 
 	"github.com/charmbracelet/x/term"
@@ -31,6 +33,7 @@ func run() int {
 func options() cli.Options {
 	return cli.Options{
 		Version:    version,
+		Author:     author(),
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
@@ -43,4 +46,17 @@ func options() cli.Options {
 		DemoClient: demo.RunClient,
 		Capture:    redirect.Supported,
 	}
+}
+
+// author is who this process changes things as, for the history: a claim, not a proof.
+func author() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	name := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return name + "@" + host
 }

@@ -14,6 +14,7 @@ import (
 // Demo and DemoClient may be nil in a build without them, and their commands then say so.
 type Options struct {
 	Version string // of this binary, "dev" if empty
+	Author  string // whose changes these are, as "user@host"; may be empty
 
 	Stdin  io.Reader
 	Stdout io.Writer
@@ -91,8 +92,8 @@ func (a *App) Command() *cobra.Command {
 			else $XDG_RUNTIME_DIR/weft/weft.sock, else /run/weft/weft.sock for root and ~/.weft/weft.sock for
 			others; or over TLS with --server, --token-file and --ca.
 
-			Exit status: 0 success, 1 a negative answer (differences, a failed check, not found), 64 wrong
-			usage, 65 bad documents, 69 no control plane, 70 internal error, 74 input or output failed,
+			Exit status: 0 success, 1 a negative answer (differences, a failed check, not found), 3 rolled
+			back by a guard, 4 kept by a guard that could not judge, 64 wrong usage, 65 bad documents, 69 no control plane, 70 internal error, 74 input or output failed,
 			75 not in time, try again.`),
 		Example:       "  weft demo\n  weft apply -f route.yaml --wait\n  weft explain reviews --from productpage --path /reviews/0",
 		SilenceErrors: true,
@@ -122,7 +123,8 @@ func (a *App) Command() *cobra.Command {
 		}
 	}
 	group(groupStart, a.serveCommand(), a.runCommand(), a.gatewayCommand(), a.demoCommand())
-	group(groupConfigure, a.applyCommand(), a.getCommand(), a.describeCommand(), a.diffCommand(), a.deleteCommand())
+	group(groupConfigure, a.applyCommand(), a.getCommand(), a.describeCommand(), a.diffCommand(), a.deleteCommand(),
+		a.historyCommand(), a.rollbackCommand())
 	group(groupObserve, a.checkCommand(), a.statCommand(), a.topCommand(), a.tapCommand(), a.routesCommand(), a.edgesCommand())
 	group(groupExplain, a.explainCommand(), a.proxyStatusCommand(), a.proxyConfigCommand())
 	group(groupOther, a.tokenCommand(), a.versionCommand(), a.completionCommand())

@@ -17,6 +17,7 @@ type deleteFlags struct {
 	ignoreMissing bool
 	wait          bool
 	timeout       time.Duration
+	message       string
 	output        choice
 }
 
@@ -39,6 +40,7 @@ func (a *App) deleteCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&f.ignoreMissing, "ignore-not-found", false, "what does not exist is no error")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "return when every proxy concerned runs the new revision")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long --wait waits")
+	addMessage(cmd, &f.message)
 	cmd.MarkFlagsMutuallyExclusive("wait", "dry-run")
 	addOutput(cmd, &f.output, "text", "name", "json", "yaml")
 	return cmd
@@ -52,7 +54,7 @@ func (a *App) delete(cmd *cobra.Command, f *deleteFlags, args []string) error {
 	if kindName == kindProxy || kindName == kindEndpoint {
 		return fail(ExitUsage, "%s are not stored: they come and go with their programs", kindName)
 	}
-	req := &adminv1.DeleteRequest{DryRun: f.dryRun, IgnoreMissing: f.ignoreMissing}
+	req := &adminv1.DeleteRequest{DryRun: f.dryRun, IgnoreMissing: f.ignoreMissing, Note: a.by(f.message)}
 	client, err := a.client()
 	if err != nil {
 		return err

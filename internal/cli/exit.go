@@ -18,6 +18,8 @@ import (
 const (
 	ExitOK          = 0
 	ExitNo          = 1   // a negative answer: differences, a failed check, not found, refused
+	ExitRolledBack  = 3   // apply --guard: the change was worse, and is undone
+	ExitUnjudged    = 4   // apply --guard: the change stays, with too little traffic to judge it
 	ExitUsage       = 64  // EX_USAGE: the command line is wrong
 	ExitData        = 65  // EX_DATAERR: documents are wrong
 	ExitUnavailable = 69  // EX_UNAVAILABLE: no control plane

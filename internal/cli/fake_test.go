@@ -34,6 +34,8 @@ type fake struct {
 	stat    *adminv1.StatRequest
 	tap     *adminv1.TapRequest
 	explain *adminv1.ExplainRequest
+	rolled  *adminv1.RollbackRequest
+	guard   *adminv1.GuardStatus // of revision 42
 	proxies []*adminv1.ProxyInfo
 	auth    string
 	hold    bool // keep taps open, as the real control plane does
@@ -139,8 +141,12 @@ func (f *fake) Check(context.Context, *connect.Request[adminv1.CheckRequest]) (*
 func (f *fake) Apply(_ context.Context, r *connect.Request[adminv1.ApplyRequest]) (*connect.Response[adminv1.ApplyResponse], error) {
 	f.applied = r.Msg
 	f.auth = r.Header().Get("Authorization")
+	var guarded []string
+	if r.Msg.GetGuard() != nil {
+		guarded = []string{"default/reviews", "default/idle"}
+	}
 	return answer(f, &adminv1.ApplyResponse{
-		Revision: 42,
+		Revision: 42, Guarded: guarded,
 		Changes: []*adminv1.Change{
 			{Resource: route(), Action: "configured", Before: strings.Replace(routeYAML, "reviews-v1", "reviews-v2", 1), After: routeYAML},
 			{Resource: &adminv1.ResourceRef{ApiVersion: "v1", Kind: "Service", Namespace: "default", Name: "reviews-v1"}, Action: "unchanged", Before: "kind: Service\n", After: "kind: Service\n"},

@@ -9,9 +9,10 @@ import (
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// Touched returns the services whose requests take another way, or are protected otherwise, in one mesh than in
-// another, for some client: those that only one has, and those whose rules, ports or policies differ. Where these
-// were written, and which endpoints there are, makes no difference. Services are sorted.
+// Touched returns the services whose requests take another way, or are protected otherwise, after a change than
+// before it, for some client: those that are gone, and those whose rules, ports or policies differ. Where these were
+// written, and which endpoints there are, makes no difference. Services that were not there before are left out: the
+// versions of a service come and go with the rules that name them. Services are sorted.
 func Touched(before, after *Mesh) []model.ServiceName {
 	clients := map[string]bool{"": true}
 	for _, m := range []*Mesh{before, after} {
@@ -23,10 +24,8 @@ func Touched(before, after *Mesh) []model.ServiceName {
 		}
 	}
 	names := map[model.ServiceName]bool{}
-	for _, m := range []*Mesh{before, after} {
-		for n := range m.Services {
-			names[n] = true
-		}
+	for n := range before.Services {
+		names[n] = true
 	}
 	maps.DeleteFunc(names, func(n model.ServiceName, _ bool) bool {
 		for client := range clients {

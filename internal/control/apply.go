@@ -9,14 +9,18 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/config/document"
 )
 
-// maxChanges bounds the resources one call may change: they are one transaction, and etcd takes 128 operations.
+// maxChanges bounds the resources one call may change: they are one transaction, and etcd takes 128 operations, of
+// which the history and a guard need up to seven.
 const maxChanges = 120
 
 // change is what one call does to one resource.
@@ -27,6 +31,9 @@ type change struct {
 	after  *config.Resource // nil: delete
 }
 
+// actionUnchanged is said of a resource that is as it should be.
+const actionUnchanged = "unchanged"
+
 func (c *change) action() string {
 	switch {
 	case c.after == nil:
@@ -34,9 +41,20 @@ func (c *change) action() string {
 	case c.before == nil:
 		return "created"
 	case c.before.YAML == c.after.YAML:
-		return "unchanged"
+		return actionUnchanged
 	}
 	return "configured"
+}
+
+// plan is what a call makes of the present state.
+type plan struct {
+	changes []change
+	entry   historyRecord // of the history; its time and changes are filled in
+	guard   *guardRecord  // nil: none
+
+	// What has to hold besides that nobody changed the same resources, and what is stored besides.
+	conditions []clientv3.Cmp
+	ops        []clientv3.Op
 }
 
 func (c *change) proto() *adminv1.Change {
@@ -53,6 +71,11 @@ func (c *change) proto() *adminv1.Change {
 	return out
 }
 
+// needed reports whether a plan changes a resource.
+func (p *plan) needed() bool {
+	return slices.ContainsFunc(p.changes, func(c change) bool { return c.action() != actionUnchanged })
+}
+
 // apply checks a set of documents against the present state and stores all of it or nothing.
 func (s *Server) apply(ctx context.Context, req *adminv1.ApplyRequest) (*adminv1.ApplyResponse, error) {
 	var sources []document.Source
@@ -63,33 +86,55 @@ func (s *Server) apply(ctx context.Context, req *adminv1.ApplyRequest) (*adminv1
 	if problems.Failed() {
 		return nil, invalid(problems)
 	}
+	entry, err := note(ctx, actionApply, req.GetNote())
+	if err != nil {
+		return nil, err
+	}
+	spec, err := guardSpec(req.GetGuard())
+	if err != nil {
+		return nil, err
+	}
 	var warnings []document.Problem
-	changes, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) ([]change, error) {
-		changes := v.changesFor(set)
-		warnings = append(slices.Clone(problems), s.wouldWarn(v, changes)...)
+	p, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) (*plan, error) {
+		p := &plan{changes: v.changesFor(set), entry: entry}
+		mesh, warned := s.wouldBe(v, p.changes)
+		warnings = append(slices.Clone(problems), warned...)
 		if req.GetStrict() && len(warnings) > 0 {
 			return nil, invalid(warnings)
 		}
-		return changes, nil
+		if spec == nil || !p.needed() {
+			return p, nil
+		}
+		var err error
+		p.guard, err = s.newGuard(ctx, spec, v, mesh)
+		return p, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.ApplyResponse{Revision: revision, Changes: changesProto(changes), Warnings: problemsProto(warnings)}, nil
+	resp := &adminv1.ApplyResponse{Revision: revision, Changes: changesProto(p.changes), Warnings: problemsProto(warnings)}
+	if p.guard != nil {
+		resp.Guarded = p.guard.serviceNames()
+	}
+	return resp, nil
 }
 
-// transact stores the changes that plan makes of the present state, all or none, and plans anew when somebody
-// else was faster. It returns them and the revision that has them; with dryRun nothing is stored.
-func (s *Server) transact(ctx context.Context, dryRun bool, plan func(*view) ([]change, error)) ([]change, int64, error) {
+// transact stores what makePlan makes of the present state, all or none, and plans anew when somebody else was
+// faster. It returns the plan and the revision that has it; with dryRun nothing is stored.
+func (s *Server) transact(ctx context.Context, dryRun bool, makePlan func(*view) (*plan, error)) (*plan, int64, error) {
 	for range maxRetries {
 		v, _ := s.state.read(false)
-		changes, err := plan(&v)
+		p, err := makePlan(&v)
 		if err != nil || dryRun {
-			return changes, v.revision, err
+			return p, v.revision, err
 		}
-		revision, done, err := s.commit(ctx, changes, v.revision)
-		if err != nil || done {
-			return changes, revision, err
+		revision, done, err := s.commit(ctx, p, &v)
+		if err != nil {
+			return nil, 0, err
+		}
+		if done {
+			// Who asks us next shall see it.
+			return p, revision, s.catchUp(ctx, revision-1)
 		}
 		if err := s.catchUp(ctx, v.revision); err != nil {
 			return nil, 0, err
@@ -122,8 +167,8 @@ func (v *view) changesFor(set []config.Resource) []change {
 	return out
 }
 
-// wouldWarn compiles the state as it would be and returns the warnings about the resources of the set.
-func (s *Server) wouldWarn(v *view, changes []change) []document.Problem {
+// wouldBe compiles the state as it would be. It returns the mesh and the warnings about the resources of the set.
+func (s *Server) wouldBe(v *view, changes []change) (*config.Mesh, []document.Problem) {
 	in := config.Input{TrustDomain: s.ca.TrustDomain(), Registry: v.registry}
 	files := map[string]bool{}
 	changed := map[config.ResourceKey]bool{}
@@ -139,48 +184,76 @@ func (s *Server) wouldWarn(v *view, changes []change) []document.Problem {
 			in.Resources = append(in.Resources, r.Resource)
 		}
 	}
-	_, all := config.Compile(in)
-	return slices.DeleteFunc(all, func(p document.Problem) bool { return !files[p.File] })
+	mesh, all := config.Compile(in)
+	return mesh, slices.DeleteFunc(all, func(p document.Problem) bool { return !files[p.File] })
 }
 
-// commit stores changes in one transaction, unless somebody else has changed one of them since.
-func (s *Server) commit(ctx context.Context, changes []change, present int64) (revision int64, done bool, err error) {
-	var cmps []clientv3.Cmp
-	var ops []clientv3.Op
+// commit stores a plan in one transaction, unless somebody else has changed one of its resources since.
+func (s *Server) commit(ctx context.Context, p *plan, v *view) (revision int64, done bool, err error) {
+	conditions, ops, err := s.resourceOps(p.changes)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(ops) == 0 && len(p.ops) == 0:
+		return v.revision, true, nil
+	case len(ops) > maxChanges:
+		return 0, false, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("%d resources would change; one call changes at most %d, so that all or none of them do: apply in parts", len(ops), maxChanges))
+	}
+	p.entry.Time = time.Now().UTC().Truncate(time.Millisecond)
+	id := newHistoryID(p.entry.Time)
+	history, err := s.historyOps(id, p.entry, p.changes, v)
+	if err != nil {
+		return 0, false, err
+	}
+	ops = append(append(ops, history...), p.ops...)
+	if p.guard != nil {
+		value, err := encode(p.guard)
+		if err != nil {
+			return 0, false, err
+		}
+		ops = append(ops, clientv3.OpPut(s.store.Prefix()+dirGuards+id, value))
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	resp, err := s.store.Client().Txn(ctx).If(append(conditions, p.conditions...)...).Then(ops...).Commit()
+	if err != nil {
+		return 0, false, storeError(err)
+	}
+	return resp.Header.Revision, resp.Succeeded, nil
+}
+
+// resourceOps returns what stores changes, and the conditions under which it may.
+func (s *Server) resourceOps(changes []change) (conditions []clientv3.Cmp, ops []clientv3.Op, err error) {
 	for i := range changes {
 		c := &changes[i]
-		if c.action() == "unchanged" {
+		if c.action() == actionUnchanged {
 			continue
 		}
 		key, seen := s.store.Prefix()+resourceKey(c.key), int64(0)
 		if c.before != nil {
 			seen = c.before.ModRevision
 		}
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", seen))
+		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(key), "=", seen))
 		if c.after == nil {
 			ops = append(ops, clientv3.OpDelete(key))
 			continue
 		}
-		value, err := encode(resourceRecord{YAML: c.after.YAML, File: c.after.File, BaseLine: c.after.BaseLine, Created: c.after.Created})
+		value, err := encode(recordOf(c.after))
 		if err != nil {
-			return 0, false, err
+			return nil, nil, err
 		}
 		ops = append(ops, clientv3.OpPut(key, value))
 	}
-	switch {
-	case len(ops) == 0:
-		return present, true, nil
-	case len(ops) > maxChanges:
-		return 0, false, connect.NewError(connect.CodeInvalidArgument,
-			fmt.Errorf("%d resources would change; one call changes at most %d, so that all or none of them do: apply in parts", len(ops), maxChanges))
+	return conditions, ops, nil
+}
+
+// storeError says what a failed transaction means for the caller.
+func storeError(err error) error {
+	if errors.Is(err, rpctypes.ErrRequestTooLarge) || status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "message larger than max") {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("the resources are too large for one step of the store; apply in parts: %w", err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	resp, err := s.store.Client().Txn(ctx).If(cmps...).Then(ops...).Commit()
-	if err != nil {
-		return 0, false, unavailable(err)
-	}
-	return resp.Header.Revision, resp.Succeeded, nil
+	return unavailable(err)
 }
 
 // catchUp waits until the state has seen more than a revision.
@@ -207,7 +280,11 @@ func (s *Server) remove(ctx context.Context, req *adminv1.DeleteRequest) (*admin
 	if err != nil {
 		return nil, err
 	}
-	changes, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) ([]change, error) {
+	entry, err := note(ctx, actionDelete, req.GetNote())
+	if err != nil {
+		return nil, err
+	}
+	p, revision, err := s.transact(ctx, req.GetDryRun(), func(v *view) (*plan, error) {
 		var changes []change
 		for _, k := range keys {
 			old, ok := v.resources[k]
@@ -218,12 +295,12 @@ func (s *Server) remove(ctx context.Context, req *adminv1.DeleteRequest) (*admin
 				return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no %s", k))
 			}
 		}
-		return changes, nil
+		return &plan{changes: changes, entry: entry}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.DeleteResponse{Revision: revision, Changes: changesProto(changes)}, nil
+	return &adminv1.DeleteResponse{Revision: revision, Changes: changesProto(p.changes)}, nil
 }
 
 // deleteKeys returns what a call names, by reference or by documents.

@@ -104,8 +104,12 @@ func (d *discovery) Report(ctx context.Context, stream *connect.ClientStream[dis
 	for stream.Receive() {
 		m := stream.Msg()
 		// A proxy speaks for itself: the identity is part of its name here, and so is the process.
-		node := fmt.Sprintf("%s %s %d", id, m.GetNodeId(), m.GetStarted().AsTime().UnixMilli())
-		if err := d.s.metrics.Report(node, m.GetSeries(), time.Now()); err != nil {
+		var started time.Time
+		if m.GetStarted() != nil {
+			started = m.GetStarted().AsTime()
+		}
+		node := fmt.Sprintf("%s %s %d", id, m.GetNodeId(), started.UnixMilli())
+		if err := d.s.metrics.Report(node, started, m.GetSeries(), time.Now()); err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}
 		d.s.taps.events(m.GetEvents())

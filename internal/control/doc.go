@@ -9,6 +9,10 @@
 // Concurrency: a Server's parts run under one errgroup; handlers are called concurrently. state guards its
 // maps with one lock and hands out copies. A failure of the store keeps the last state.
 //
-// Limits: those of package document for what is applied, 120 resources changed by one call, 20,000 proxies,
+// Each change is stored with its entry of the history (history.go), from which rollback.go takes it back. A guard
+// (guards.go, guardrun.go) is run by the control plane that holds its leased key.
+//
+// Limits: those of package document for what is applied, 120 resources changed by one call, 200 changes of 30 days
+// and 32 MiB kept, 100 guards at a time, 20,000 proxies,
 // 50,000 series, 10,000 remembered tap events.
 package control

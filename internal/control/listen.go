@@ -159,6 +159,7 @@ func (s *Server) serveOn(ctx context.Context, g *errgroup.Group, ln net.Listener
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 32 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withConn,
 		ErrorLog:    errorLog(s.o.Logger),
 		Protocols:   new(http.Protocols),
 	}

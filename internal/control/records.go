@@ -18,6 +18,9 @@ const (
 	dirVIPs      = "registry/vips/"
 	dirEndpoints = "registry/endpoints/" // workload ID -> endpointRecord, leased
 	dirInstances = "instances/"          // name -> instanceRecord, leased
+	dirHistory   = "history/"            // ID/head -> historyRecord, ID/texts -> gzip of []historyText
+	dirGuards    = "guards/"             // history ID -> guardRecord, until the guard has ended
+	dirGuardians = "guardians/"          // history ID -> the control plane that runs the guard, leased
 )
 
 // resourceRecord is a resource in the store.

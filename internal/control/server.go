@@ -68,6 +68,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return s.ca.Run(ctx) })
 	g.Go(func() error { return s.announce(ctx) })
 	g.Go(func() error { return s.watchStore(ctx) })
+	g.Go(func() error { return s.runGuards(ctx) })
 	s.serve(ctx, g, listeners)
 	close(s.ready)
 	s.o.Logger.Info("control plane ready", "instance", s.o.Instance, "trustDomain", s.o.TrustDomain, "api", s.o.APISocket,

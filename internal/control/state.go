@@ -31,8 +31,11 @@ type state struct {
 	services  map[model.ServiceName]serviceRecord
 	endpoints map[string]endpointRecord
 	instances map[string]instanceRecord
-	dirty     bool          // something that is compiled has changed
-	changed   chan struct{} // capacity 1
+	history   []historyEntry // newest first
+	guards    map[string]guardRecord
+	guardians map[string]string // history ID -> instance
+	dirty     bool              // something that is compiled has changed
+	changed   chan struct{}     // capacity 1
 }
 
 // stored is a resource with the revision of its last change.
@@ -52,6 +55,9 @@ func (s *state) clear() {
 	s.services = map[model.ServiceName]serviceRecord{}
 	s.endpoints = map[string]endpointRecord{}
 	s.instances = map[string]instanceRecord{}
+	s.history = nil
+	s.guards = map[string]guardRecord{}
+	s.guardians = map[string]string{}
 }
 
 // load reads everything, as of one revision.
@@ -163,6 +169,12 @@ func (s *state) put(kv *mvccpb.KeyValue) {
 		s.dirty = true
 	case strings.HasPrefix(key, dirInstances):
 		s.instances[strings.TrimPrefix(key, dirInstances)], err = decode[instanceRecord](key, kv.Value)
+	case strings.HasPrefix(key, dirHistory):
+		err = s.putHistory(key, kv)
+	case strings.HasPrefix(key, dirGuards):
+		s.guards[strings.TrimPrefix(key, dirGuards)], err = decode[guardRecord](key, kv.Value)
+	case strings.HasPrefix(key, dirGuardians):
+		s.guardians[strings.TrimPrefix(key, dirGuardians)] = string(kv.Value)
 	}
 	if err != nil {
 		s.log.Error("a record of the store cannot be used", "error", err)
@@ -208,6 +220,15 @@ func (s *state) del(fullKey string) {
 	case strings.HasPrefix(key, dirInstances):
 		delete(s.instances, strings.TrimPrefix(key, dirInstances))
 		return
+	case strings.HasPrefix(key, dirHistory):
+		s.delHistory(strings.TrimSuffix(strings.TrimPrefix(key, dirHistory), "/head"))
+		return
+	case strings.HasPrefix(key, dirGuards):
+		delete(s.guards, strings.TrimPrefix(key, dirGuards))
+		return
+	case strings.HasPrefix(key, dirGuardians):
+		delete(s.guardians, strings.TrimPrefix(key, dirGuardians))
+		return
 	}
 	s.dirty = true
 }
@@ -217,7 +238,12 @@ type view struct {
 	revision  int64
 	resources map[config.ResourceKey]stored
 	registry  config.Registry
+	history   []historyEntry         // newest first
+	guards    map[string]guardRecord // by history ID; those that have not ended
 }
+
+// guarded reports whether a guard watches the change of a history ID.
+func (v *view) guarded(id string) bool { _, ok := v.guards[id]; return ok }
 
 // read returns the present state and whether what is compiled has changed since take was last set.
 func (s *state) read(take bool) (v view, dirty bool) {
@@ -231,7 +257,7 @@ func (s *state) read(take bool) (v view, dirty bool) {
 	for _, e := range s.endpoints {
 		byService[e.Service] = append(byService[e.Service], e.Endpoint)
 	}
-	v = view{revision: s.revision, resources: maps.Clone(s.resources)}
+	v = view{revision: s.revision, resources: maps.Clone(s.resources), history: slices.Clone(s.history), guards: maps.Clone(s.guards)}
 	v.registry.Versions = make(map[model.ServiceName][]string, len(s.services))
 	for n, rec := range s.services {
 		v.registry.Versions[n] = rec.Versions

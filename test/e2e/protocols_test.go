@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 func play(role, arg string) int {
 	err := map[string]func(string) error{
 		"grpc-server": grpcServer, "grpc-client": grpcClient, "tcp-server": tcpServer, "tcp-client": tcpClient,
-		"http-server": httpServer, "failing-server": failingServer, "steady": steadyClient, "tally": tallyClient,
+		"http-server": httpServer, "failing-server": failingServer, "paced": pacedClient, "steady": steadyClient, "tally": tallyClient,
 		"ws-server": webSocketServer, "ws-client": webSocketClient, "etcd": etcdServer,
 	}[role](arg)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Query asks for the sums of a window.
 type Query struct {
-	Window  time.Duration // 10 s to 10 min; 0 is 1 min
+	Window  time.Duration // 2 s to 10 min; 0 is 1 min
 	GroupBy []string      // labels, as Label knows them
 	Match   map[string]string
 	// Namespace keeps series whose source, destination or service is in it; "" keeps all.
@@ -62,8 +62,8 @@ func (q *Query) Validate() error {
 	if q.Window == 0 {
 		q.Window = time.Minute
 	}
-	if q.Window < 10*time.Second || q.Window > keep {
-		return fmt.Errorf("window %v is not between 10s and 10m", q.Window)
+	if q.Window < step || q.Window > keep {
+		return fmt.Errorf("window %v is not between %v and %v", q.Window, step, keep)
 	}
 	for _, l := range q.GroupBy {
 		if _, ok := Label(&telemetry.Key{}, l); !ok {

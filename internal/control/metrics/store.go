@@ -54,11 +54,14 @@ type totals struct {
 // New returns an empty store.
 func New() *Store { return &Store{series: map[seriesKey]*series{}, nodes: map[string]time.Time{}} }
 
-// Report takes what a proxy sent. node names its process: one that begins anew, with counters at zero, is
-// another node.
-func (s *Store) Report(node string, reported []*discoveryv1.Series, now time.Time) error {
+// Report takes what a proxy sent. node names its process, which started at a time (zero: not known): one that begins anew, with
+// counters at zero, is another node. Of a process that is not known but not new (this control plane is, or the
+// proxy came from another one) it is unknown when its requests were: they count in no window.
+func (s *Store) Report(node string, started time.Time, reported []*discoveryv1.Series, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, known := s.nodes[node]
+	resumed := !known && !started.IsZero() && now.Sub(started) > newFor
 	if s.nodes[node] = now; len(s.nodes) > maxNodes {
 		s.makeRoom(now)
 	}
@@ -77,13 +80,20 @@ func (s *Store) Report(node string, reported []*discoveryv1.Series, now time.Tim
 			ser = &series{}
 			s.series[k] = ser
 		}
-		ser.add(totals{
+		t := totals{
 			success: p.GetSuccess(), failure: p.GetFailure(), opened: p.GetConnectionsOpened(), closed: p.GetConnectionsClosed(),
 			sent: p.GetBytesSent(), received: p.GetBytesReceived(), latency: *h,
-		}, now)
+		}
+		if resumed {
+			ser.ring = append(ser.ring, sample{now.Add(-step), t})
+		}
+		ser.add(t, now)
 	}
 	return nil
 }
+
+// newFor is how old a process may be when it reports first; it reports every second.
+const newFor = 10 * time.Second
 
 // add takes a new total.
 func (s *series) add(t totals, now time.Time) {

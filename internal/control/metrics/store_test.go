@@ -46,7 +46,7 @@ func TestWindowsAgainstAModel(t *testing.T) {
 						p.failure++
 					}
 				}
-				err := s.Report(fmt.Sprint(node, p.restarts), []*discoveryv1.Series{{
+				err := s.Report(fmt.Sprint(node, p.restarts), now, []*discoveryv1.Series{{
 					Destination: "default/web", Success: p.success, Failure: p.failure, Latency: p.latency.Proto(),
 				}}, now)
 				if err != nil {
@@ -82,5 +82,25 @@ func TestQueriesAreChecked(t *testing.T) {
 		if _, err := s.Stat(q, time.Now()); err == nil {
 			t.Errorf("%+v was taken", q)
 		}
+	}
+}
+
+// TestRestartOfTheControlPlane: what proxies counted before this store knew them is in no window.
+func TestRestartOfTheControlPlane(t *testing.T) {
+	s, now := New(), time.Unix(1_000_000, 0)
+	report := func(node string, started time.Time, success uint64) {
+		t.Helper()
+		if err := s.Report(node, started, []*discoveryv1.Series{{Destination: "default/web", Success: success}}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report("old", now.Add(-time.Hour), 1_000_000)
+	report("new", now.Add(-time.Second), 3)
+	now = now.Add(step)
+	report("old", now.Add(-time.Hour), 1_000_007)
+	report("new", now.Add(-time.Second), 5)
+	rows, err := s.Stat(Query{Window: time.Minute, GroupBy: []string{"destination"}}, now)
+	if err != nil || len(rows) != 1 || rows[0].Success != 12 {
+		t.Errorf("%v: %+v; want 7 of the old proxy and 5 of the new one", err, rows[0].Success)
 	}
 }

@@ -78,6 +78,67 @@ func (CheckResult_Status) EnumDescriptor() ([]byte, []int) {
 	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{4, 0}
 }
 
+type GuardStatus_State int32
+
+const (
+	GuardStatus_STATE_UNSPECIFIED GuardStatus_State = 0
+	GuardStatus_STATE_WAITING     GuardStatus_State = 1 // for the proxies to run the change
+	GuardStatus_STATE_WATCHING    GuardStatus_State = 2
+	GuardStatus_STATE_KEPT        GuardStatus_State = 3 // no figure was worse than its bound
+	GuardStatus_STATE_UNJUDGED    GuardStatus_State = 4 // kept: too few requests
+	GuardStatus_STATE_ROLLED_BACK GuardStatus_State = 5
+	GuardStatus_STATE_CONFLICT    GuardStatus_State = 6 // it should have been rolled back, but was changed again meanwhile
+)
+
+// Enum value maps for GuardStatus_State.
+var (
+	GuardStatus_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_WAITING",
+		2: "STATE_WATCHING",
+		3: "STATE_KEPT",
+		4: "STATE_UNJUDGED",
+		5: "STATE_ROLLED_BACK",
+		6: "STATE_CONFLICT",
+	}
+	GuardStatus_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_WAITING":     1,
+		"STATE_WATCHING":    2,
+		"STATE_KEPT":        3,
+		"STATE_UNJUDGED":    4,
+		"STATE_ROLLED_BACK": 5,
+		"STATE_CONFLICT":    6,
+	}
+)
+
+func (x GuardStatus_State) Enum() *GuardStatus_State {
+	p := new(GuardStatus_State)
+	*p = x
+	return p
+}
+
+func (x GuardStatus_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GuardStatus_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_weft_admin_v1_admin_proto_enumTypes[1].Descriptor()
+}
+
+func (GuardStatus_State) Type() protoreflect.EnumType {
+	return &file_weft_admin_v1_admin_proto_enumTypes[1]
+}
+
+func (x GuardStatus_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GuardStatus_State.Descriptor instead.
+func (GuardStatus_State) EnumDescriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{19, 0}
+}
+
 type VersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -412,6 +473,8 @@ type ApplyRequest struct {
 	Documents     []*Document            `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
 	DryRun        bool                   `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	Strict        bool                   `protobuf:"varint,3,opt,name=strict,proto3" json:"strict,omitempty"` // refuse references that do not resolve
+	Note          *Note                  `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`      // for the history
+	Guard         *GuardSpec             `protobuf:"bytes,5,opt,name=guard,proto3" json:"guard,omitempty"`    // watch what the change does, and undo it when that is worse; none: no guard
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,18 +530,166 @@ func (x *ApplyRequest) GetStrict() bool {
 	return false
 }
 
+func (x *ApplyRequest) GetNote() *Note {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+func (x *ApplyRequest) GetGuard() *GuardSpec {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+// Note is what a caller says of a change.
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Author        string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`   // who, as "user@host"; at most 256 bytes
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // why; at most 4 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Note) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Note) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// GuardSpec says how a change is watched. Figures are of the services that the change touches, from their
+// clients' side, compared with a window of the same length before the change.
+type GuardSpec struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Window      *durationpb.Duration   `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"`                                // 10 s to 10 min, from when the proxies run the change
+	SuccessRate float64                `protobuf:"fixed64,2,opt,name=success_rate,json=successRate,proto3" json:"success_rate,omitempty"` // bound, 0 to 1; 0 is 0.99
+	// Bound of the p99 latency: how much more than before, 0.5 for half as much again; 0 is 0.5. Or, when
+	// latency is given, that.
+	LatencyIncrease float64              `protobuf:"fixed64,3,opt,name=latency_increase,json=latencyIncrease,proto3" json:"latency_increase,omitempty"`
+	Latency         *durationpb.Duration `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"`
+	MinRequests     uint64               `protobuf:"varint,5,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"` // of a service within the window, for a judgement; 0 is 50
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GuardSpec) Reset() {
+	*x = GuardSpec{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardSpec) ProtoMessage() {}
+
+func (x *GuardSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardSpec.ProtoReflect.Descriptor instead.
+func (*GuardSpec) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GuardSpec) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *GuardSpec) GetSuccessRate() float64 {
+	if x != nil {
+		return x.SuccessRate
+	}
+	return 0
+}
+
+func (x *GuardSpec) GetLatencyIncrease() float64 {
+	if x != nil {
+		return x.LatencyIncrease
+	}
+	return 0
+}
+
+func (x *GuardSpec) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *GuardSpec) GetMinRequests() uint64 {
+	if x != nil {
+		return x.MinRequests
+	}
+	return 0
+}
+
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	Warnings      []*Problem             `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Guarded       []string               `protobuf:"bytes,4,rep,name=guarded,proto3" json:"guarded,omitempty"` // services that the guard watches, NAMESPACE/NAME
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +701,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +714,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ApplyResponse) GetRevision() int64 {
@@ -527,6 +738,13 @@ func (x *ApplyResponse) GetWarnings() []*Problem {
 	return nil
 }
 
+func (x *ApplyResponse) GetGuarded() []string {
+	if x != nil {
+		return x.Guarded
+	}
+	return nil
+}
+
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Resource      *ResourceRef           `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
@@ -539,7 +757,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +769,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +782,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Change) GetResource() *ResourceRef {
@@ -607,7 +825,7 @@ type ResourceRef struct {
 
 func (x *ResourceRef) Reset() {
 	*x = ResourceRef{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +837,7 @@ func (x *ResourceRef) String() string {
 func (*ResourceRef) ProtoMessage() {}
 
 func (x *ResourceRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +850,7 @@ func (x *ResourceRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceRef.ProtoReflect.Descriptor instead.
 func (*ResourceRef) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResourceRef) GetApiVersion() string {
@@ -678,7 +896,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +908,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +921,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Problem) GetFile() string {
@@ -757,7 +975,7 @@ type Problems struct {
 
 func (x *Problems) Reset() {
 	*x = Problems{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +987,7 @@ func (x *Problems) String() string {
 func (*Problems) ProtoMessage() {}
 
 func (x *Problems) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +1000,7 @@ func (x *Problems) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problems.ProtoReflect.Descriptor instead.
 func (*Problems) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Problems) GetProblems() []*Problem {
@@ -798,13 +1016,14 @@ type DeleteRequest struct {
 	Documents     []*Document            `protobuf:"bytes,2,rep,name=documents,proto3" json:"documents,omitempty"` // delete what these name
 	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	IgnoreMissing bool                   `protobuf:"varint,4,opt,name=ignore_missing,json=ignoreMissing,proto3" json:"ignore_missing,omitempty"`
+	Note          *Note                  `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +1035,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +1048,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteRequest) GetResources() []*ResourceRef {
@@ -860,6 +1079,13 @@ func (x *DeleteRequest) GetIgnoreMissing() bool {
 	return false
 }
 
+func (x *DeleteRequest) GetNote() *Note {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -870,7 +1096,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1108,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1121,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponse) GetRevision() int64 {
@@ -912,6 +1138,597 @@ func (x *DeleteResponse) GetChanges() []*Change {
 	return nil
 }
 
+type HistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // only the change of this revision, with Before and After of its resources
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`          // only changes of such resources: kind, plural or short name; "" is all
+	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Limit         int32                  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"` // most entries; 0 is all that are kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *HistoryRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type HistoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*HistoryEntry        `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	Revision      int64                  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the store now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HistoryResponse) GetEntries() []*HistoryEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type HistoryEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Action        string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"` // "apply", "delete", "rollback"
+	Author        string                 `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"` // as the caller said
+	Caller        string                 `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"` // as the control plane knows: "uid 0 (root)", "token from 192.0.2.1", "guard of revision 42"
+	Message       string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`
+	RolledBackTo  int64                  `protobuf:"varint,8,opt,name=rolled_back_to,json=rolledBackTo,proto3" json:"rolled_back_to,omitempty"` // rollback: the revision whose state this is
+	Undone        int64                  `protobuf:"varint,9,opt,name=undone,proto3" json:"undone,omitempty"`                                   // rollback of one change: its revision
+	Guard         *GuardStatus           `protobuf:"bytes,10,opt,name=guard,proto3" json:"guard,omitempty"`                                     // of a guarded change
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryEntry) Reset() {
+	*x = HistoryEntry{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryEntry) ProtoMessage() {}
+
+func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
+func (*HistoryEntry) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HistoryEntry) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *HistoryEntry) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *HistoryEntry) GetRolledBackTo() int64 {
+	if x != nil {
+		return x.RolledBackTo
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetUndone() int64 {
+	if x != nil {
+		return x.Undone
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetGuard() *GuardStatus {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+// GuardStatus is what became of a guarded change, or how far its guard is.
+type GuardStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         GuardStatus_State      `protobuf:"varint,1,opt,name=state,proto3,enum=weft.admin.v1.GuardStatus_State" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`        // end of the window, once it has begun
+	Rollback      int64                  `protobuf:"varint,4,opt,name=rollback,proto3" json:"rollback,omitempty"` // STATE_ROLLED_BACK: the revision
+	Services      []*GuardFigures        `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
+	Spec          *GuardSpec             `protobuf:"bytes,6,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuardStatus) Reset() {
+	*x = GuardStatus{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardStatus) ProtoMessage() {}
+
+func (x *GuardStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
+func (*GuardStatus) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GuardStatus) GetState() GuardStatus_State {
+	if x != nil {
+		return x.State
+	}
+	return GuardStatus_STATE_UNSPECIFIED
+}
+
+func (x *GuardStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GuardStatus) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *GuardStatus) GetRollback() int64 {
+	if x != nil {
+		return x.Rollback
+	}
+	return 0
+}
+
+func (x *GuardStatus) GetServices() []*GuardFigures {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *GuardStatus) GetSpec() *GuardSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// GuardFigures are those of a service, before the change and since.
+type GuardFigures struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Service           string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	RequestsBefore    uint64                 `protobuf:"varint,2,opt,name=requests_before,json=requestsBefore,proto3" json:"requests_before,omitempty"`
+	Requests          uint64                 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"`
+	SuccessRateBefore float64                `protobuf:"fixed64,4,opt,name=success_rate_before,json=successRateBefore,proto3" json:"success_rate_before,omitempty"` // 0 to 1; NaN without requests
+	SuccessRate       float64                `protobuf:"fixed64,5,opt,name=success_rate,json=successRate,proto3" json:"success_rate,omitempty"`
+	P99SecondsBefore  float64                `protobuf:"fixed64,6,opt,name=p99_seconds_before,json=p99SecondsBefore,proto3" json:"p99_seconds_before,omitempty"`
+	P99Seconds        float64                `protobuf:"fixed64,7,opt,name=p99_seconds,json=p99Seconds,proto3" json:"p99_seconds,omitempty"`
+	Verdict           string                 `protobuf:"bytes,8,opt,name=verdict,proto3" json:"verdict,omitempty"` // "good", "worse", "not enough traffic to judge"
+	Reason            string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`   // of "worse"
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *GuardFigures) Reset() {
+	*x = GuardFigures{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardFigures) ProtoMessage() {}
+
+func (x *GuardFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardFigures.ProtoReflect.Descriptor instead.
+func (*GuardFigures) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GuardFigures) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *GuardFigures) GetRequestsBefore() uint64 {
+	if x != nil {
+		return x.RequestsBefore
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetSuccessRateBefore() float64 {
+	if x != nil {
+		return x.SuccessRateBefore
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetSuccessRate() float64 {
+	if x != nil {
+		return x.SuccessRate
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetP99SecondsBefore() float64 {
+	if x != nil {
+		return x.P99SecondsBefore
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetP99Seconds() float64 {
+	if x != nil {
+		return x.P99Seconds
+	}
+	return 0
+}
+
+func (x *GuardFigures) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *GuardFigures) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RollbackRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To the state as of this revision; 0 undoes the last change.
+	Revision      int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Only          bool  `protobuf:"varint,2,opt,name=only,proto3" json:"only,omitempty"` // undo the change of this revision alone, not what came after it
+	DryRun        bool  `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Force         bool  `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"` // also where others changed the same resources since
+	Note          *Note `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RollbackRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackRequest) GetOnly() bool {
+	if x != nil {
+		return x.Only
+	}
+	return false
+}
+
+func (x *RollbackRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RollbackRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *RollbackRequest) GetNote() *Note {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+type RollbackResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Warnings      []*Problem             `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	RolledBackTo  int64                  `protobuf:"varint,4,opt,name=rolled_back_to,json=rolledBackTo,proto3" json:"rolled_back_to,omitempty"`
+	Undone        int64                  `protobuf:"varint,5,opt,name=undone,proto3" json:"undone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackResponse) Reset() {
+	*x = RollbackResponse{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackResponse) ProtoMessage() {}
+
+func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
+func (*RollbackResponse) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RollbackResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *RollbackResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *RollbackResponse) GetRolledBackTo() int64 {
+	if x != nil {
+		return x.RolledBackTo
+	}
+	return 0
+}
+
+func (x *RollbackResponse) GetUndone() int64 {
+	if x != nil {
+		return x.Undone
+	}
+	return 0
+}
+
 type ListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`           // kind, plural or short name; "" is all
@@ -923,7 +1740,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1752,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1765,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRequest) GetKind() string {
@@ -982,7 +1799,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1811,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1824,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListResponse) GetResources() []*StoredResource {
@@ -1039,7 +1856,7 @@ type StoredResource struct {
 
 func (x *StoredResource) Reset() {
 	*x = StoredResource{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1868,7 @@ func (x *StoredResource) String() string {
 func (*StoredResource) ProtoMessage() {}
 
 func (x *StoredResource) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1881,7 @@ func (x *StoredResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredResource.ProtoReflect.Descriptor instead.
 func (*StoredResource) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StoredResource) GetRef() *ResourceRef {
@@ -1128,7 +1945,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1957,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1970,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Condition) GetType() string {
@@ -1194,7 +2011,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +2023,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +2036,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WaitRequest) GetRevision() int64 {
@@ -1247,7 +2064,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +2076,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +2089,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WaitResponse) GetProxies() int32 {
@@ -1306,7 +2123,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +2135,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +2148,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Refusal) GetProxy() string {
@@ -1360,7 +2177,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +2189,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +2202,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateJoinTokenRequest) GetNamespace() string {
@@ -1426,7 +2243,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +2255,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +2268,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreateJoinTokenResponse) GetToken() string {
@@ -1477,7 +2294,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +2306,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +2319,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListServicesRequest) GetNamespace() string {
@@ -1521,7 +2338,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +2350,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +2363,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListServicesResponse) GetServices() []*ServiceInfo {
@@ -1566,7 +2383,7 @@ type ServiceInfo struct {
 
 func (x *ServiceInfo) Reset() {
 	*x = ServiceInfo{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +2395,7 @@ func (x *ServiceInfo) String() string {
 func (*ServiceInfo) ProtoMessage() {}
 
 func (x *ServiceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +2408,7 @@ func (x *ServiceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceInfo.ProtoReflect.Descriptor instead.
 func (*ServiceInfo) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ServiceInfo) GetService() *v1.Service {
@@ -1616,7 +2433,7 @@ type ListProxiesRequest struct {
 
 func (x *ListProxiesRequest) Reset() {
 	*x = ListProxiesRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +2445,7 @@ func (x *ListProxiesRequest) String() string {
 func (*ListProxiesRequest) ProtoMessage() {}
 
 func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +2458,7 @@ func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesRequest.ProtoReflect.Descriptor instead.
 func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 type ListProxiesResponse struct {
@@ -1653,7 +2470,7 @@ type ListProxiesResponse struct {
 
 func (x *ListProxiesResponse) Reset() {
 	*x = ListProxiesResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +2482,7 @@ func (x *ListProxiesResponse) String() string {
 func (*ListProxiesResponse) ProtoMessage() {}
 
 func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +2495,7 @@ func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesResponse.ProtoReflect.Descriptor instead.
 func (*ListProxiesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListProxiesResponse) GetProxies() []*ProxyInfo {
@@ -1707,7 +2524,7 @@ type ProxyInfo struct {
 
 func (x *ProxyInfo) Reset() {
 	*x = ProxyInfo{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +2536,7 @@ func (x *ProxyInfo) String() string {
 func (*ProxyInfo) ProtoMessage() {}
 
 func (x *ProxyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +2549,7 @@ func (x *ProxyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyInfo.ProtoReflect.Descriptor instead.
 func (*ProxyInfo) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProxyInfo) GetNode() *v1.Node {
@@ -1821,7 +2638,7 @@ type GetSnapshotRequest struct {
 
 func (x *GetSnapshotRequest) Reset() {
 	*x = GetSnapshotRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2650,7 @@ func (x *GetSnapshotRequest) String() string {
 func (*GetSnapshotRequest) ProtoMessage() {}
 
 func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2663,7 @@ func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetSnapshotRequest) GetProxy() string {
@@ -1865,7 +2682,7 @@ type GetSnapshotResponse struct {
 
 func (x *GetSnapshotResponse) Reset() {
 	*x = GetSnapshotResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2694,7 @@ func (x *GetSnapshotResponse) String() string {
 func (*GetSnapshotResponse) ProtoMessage() {}
 
 func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2707,7 @@ func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetSnapshotResponse) GetJson() string {
@@ -1916,7 +2733,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2745,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2758,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExplainRequest) GetRequestId() string {
@@ -1999,7 +2816,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2828,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2841,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExplainResponse) GetRequest() string {
@@ -2076,7 +2893,7 @@ type ExplainStep struct {
 
 func (x *ExplainStep) Reset() {
 	*x = ExplainStep{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2905,7 @@ func (x *ExplainStep) String() string {
 func (*ExplainStep) ProtoMessage() {}
 
 func (x *ExplainStep) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2918,7 @@ func (x *ExplainStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainStep.ProtoReflect.Descriptor instead.
 func (*ExplainStep) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExplainStep) GetStage() string {
@@ -2148,7 +2965,7 @@ func (x *ExplainStep) GetLine() int32 {
 
 type StatRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
-	Window    *durationpb.Duration   `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"` // 10 s to 10 min, default 1 min
+	Window    *durationpb.Duration   `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"` // 2 s to 10 min, default 1 min
 	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Labels of Series to group by: "destination", "source", "service", "route", "method", "path", "version",
 	// "direction", "source_id", "destination_id", "tls", "protocol".
@@ -2161,7 +2978,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2990,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +3003,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StatRequest) GetWindow() *durationpb.Duration {
@@ -2226,7 +3043,7 @@ type StatResponse struct {
 
 func (x *StatResponse) Reset() {
 	*x = StatResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +3055,7 @@ func (x *StatResponse) String() string {
 func (*StatResponse) ProtoMessage() {}
 
 func (x *StatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +3068,7 @@ func (x *StatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatResponse.ProtoReflect.Descriptor instead.
 func (*StatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StatResponse) GetRows() []*StatRow {
@@ -2282,7 +3099,7 @@ type StatRow struct {
 
 func (x *StatRow) Reset() {
 	*x = StatRow{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +3111,7 @@ func (x *StatRow) String() string {
 func (*StatRow) ProtoMessage() {}
 
 func (x *StatRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +3124,7 @@ func (x *StatRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRow.ProtoReflect.Descriptor instead.
 func (*StatRow) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StatRow) GetLabels() map[string]string {
@@ -2413,7 +3230,7 @@ type TapRequest struct {
 
 func (x *TapRequest) Reset() {
 	*x = TapRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +3242,7 @@ func (x *TapRequest) String() string {
 func (*TapRequest) ProtoMessage() {}
 
 func (x *TapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +3255,7 @@ func (x *TapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapRequest.ProtoReflect.Descriptor instead.
 func (*TapRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *TapRequest) GetFilter() *v1.TapFilter {
@@ -2498,15 +3315,27 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\fSTATUS_ERROR\x10\x03\"2\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"v\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xcf\x01\n" +
 	"\fApplyRequest\x125\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x17.weft.admin.v1.DocumentR\tdocuments\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x16\n" +
-	"\x06strict\x18\x03 \x01(\bR\x06strict\"\x90\x01\n" +
+	"\x06strict\x18\x03 \x01(\bR\x06strict\x12'\n" +
+	"\x04note\x18\x04 \x01(\v2\x13.weft.admin.v1.NoteR\x04note\x12.\n" +
+	"\x05guard\x18\x05 \x01(\v2\x18.weft.admin.v1.GuardSpecR\x05guard\"8\n" +
+	"\x04Note\x12\x16\n" +
+	"\x06author\x18\x01 \x01(\tR\x06author\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xe4\x01\n" +
+	"\tGuardSpec\x121\n" +
+	"\x06window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12!\n" +
+	"\fsuccess_rate\x18\x02 \x01(\x01R\vsuccessRate\x12)\n" +
+	"\x10latency_increase\x18\x03 \x01(\x01R\x0flatencyIncrease\x123\n" +
+	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12!\n" +
+	"\fmin_requests\x18\x05 \x01(\x04R\vminRequests\"\xaa\x01\n" +
 	"\rApplyResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12/\n" +
 	"\achanges\x18\x02 \x03(\v2\x15.weft.admin.v1.ChangeR\achanges\x122\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x16.weft.admin.v1.ProblemR\bwarnings\"\x86\x01\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x16.weft.admin.v1.ProblemR\bwarnings\x12\x18\n" +
+	"\aguarded\x18\x04 \x03(\tR\aguarded\"\x86\x01\n" +
 	"\x06Change\x126\n" +
 	"\bresource\x18\x01 \x01(\v2\x1a.weft.admin.v1.ResourceRefR\bresource\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
@@ -2526,15 +3355,76 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x16\n" +
 	"\x06remedy\x18\x06 \x01(\tR\x06remedy\">\n" +
 	"\bProblems\x122\n" +
-	"\bproblems\x18\x01 \x03(\v2\x16.weft.admin.v1.ProblemR\bproblems\"\xc0\x01\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.weft.admin.v1.ProblemR\bproblems\"\xe9\x01\n" +
 	"\rDeleteRequest\x128\n" +
 	"\tresources\x18\x01 \x03(\v2\x1a.weft.admin.v1.ResourceRefR\tresources\x125\n" +
 	"\tdocuments\x18\x02 \x03(\v2\x17.weft.admin.v1.DocumentR\tdocuments\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12%\n" +
-	"\x0eignore_missing\x18\x04 \x01(\bR\rignoreMissing\"]\n" +
+	"\x0eignore_missing\x18\x04 \x01(\bR\rignoreMissing\x12'\n" +
+	"\x04note\x18\x05 \x01(\v2\x13.weft.admin.v1.NoteR\x04note\"]\n" +
 	"\x0eDeleteResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12/\n" +
-	"\achanges\x18\x02 \x03(\v2\x15.weft.admin.v1.ChangeR\achanges\"S\n" +
+	"\achanges\x18\x02 \x03(\v2\x15.weft.admin.v1.ChangeR\achanges\"\x88\x01\n" +
+	"\x0eHistoryRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\"d\n" +
+	"\x0fHistoryResponse\x125\n" +
+	"\aentries\x18\x01 \x03(\v2\x1b.weft.admin.v1.HistoryEntryR\aentries\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\"\xdd\x02\n" +
+	"\fHistoryEntry\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12\x16\n" +
+	"\x06caller\x18\x05 \x01(\tR\x06caller\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12/\n" +
+	"\achanges\x18\a \x03(\v2\x15.weft.admin.v1.ChangeR\achanges\x12$\n" +
+	"\x0erolled_back_to\x18\b \x01(\x03R\frolledBackTo\x12\x16\n" +
+	"\x06undone\x18\t \x01(\x03R\x06undone\x120\n" +
+	"\x05guard\x18\n" +
+	" \x01(\v2\x1a.weft.admin.v1.GuardStatusR\x05guard\"\xa9\x03\n" +
+	"\vGuardStatus\x126\n" +
+	"\x05state\x18\x01 \x01(\x0e2 .weft.admin.v1.GuardStatus.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
+	"\brollback\x18\x04 \x01(\x03R\brollback\x127\n" +
+	"\bservices\x18\x05 \x03(\v2\x1b.weft.admin.v1.GuardFiguresR\bservices\x12,\n" +
+	"\x04spec\x18\x06 \x01(\v2\x18.weft.admin.v1.GuardSpecR\x04spec\"\x94\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_WAITING\x10\x01\x12\x12\n" +
+	"\x0eSTATE_WATCHING\x10\x02\x12\x0e\n" +
+	"\n" +
+	"STATE_KEPT\x10\x03\x12\x12\n" +
+	"\x0eSTATE_UNJUDGED\x10\x04\x12\x15\n" +
+	"\x11STATE_ROLLED_BACK\x10\x05\x12\x12\n" +
+	"\x0eSTATE_CONFLICT\x10\x06\"\xc1\x02\n" +
+	"\fGuardFigures\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12'\n" +
+	"\x0frequests_before\x18\x02 \x01(\x04R\x0erequestsBefore\x12\x1a\n" +
+	"\brequests\x18\x03 \x01(\x04R\brequests\x12.\n" +
+	"\x13success_rate_before\x18\x04 \x01(\x01R\x11successRateBefore\x12!\n" +
+	"\fsuccess_rate\x18\x05 \x01(\x01R\vsuccessRate\x12,\n" +
+	"\x12p99_seconds_before\x18\x06 \x01(\x01R\x10p99SecondsBefore\x12\x1f\n" +
+	"\vp99_seconds\x18\a \x01(\x01R\n" +
+	"p99Seconds\x12\x18\n" +
+	"\averdict\x18\b \x01(\tR\averdict\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\"\x99\x01\n" +
+	"\x0fRollbackRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04only\x18\x02 \x01(\bR\x04only\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12'\n" +
+	"\x04note\x18\x05 \x01(\v2\x13.weft.admin.v1.NoteR\x04note\"\xd1\x01\n" +
+	"\x10RollbackResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12/\n" +
+	"\achanges\x18\x02 \x03(\v2\x15.weft.admin.v1.ChangeR\achanges\x122\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x16.weft.admin.v1.ProblemR\bwarnings\x12$\n" +
+	"\x0erolled_back_to\x18\x04 \x01(\x03R\frolledBackTo\x12\x16\n" +
+	"\x06undone\x18\x05 \x01(\x03R\x06undone\"S\n" +
 	"\vListRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2660,14 +3550,16 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x06filter\x18\x01 \x01(\v2\x1c.weft.discovery.v1.TapFilterR\x06filter\x12\x17\n" +
 	"\amax_rps\x18\x02 \x01(\rR\x06maxRps\x12!\n" +
 	"\finbound_only\x18\x03 \x01(\bR\vinboundOnly\x12#\n" +
-	"\routbound_only\x18\x04 \x01(\bR\foutboundOnly2\xdc\a\n" +
+	"\routbound_only\x18\x04 \x01(\bR\foutboundOnly2\xf3\b\n" +
 	"\fAdminService\x12H\n" +
 	"\aVersion\x12\x1d.weft.admin.v1.VersionRequest\x1a\x1e.weft.admin.v1.VersionResponse\x12B\n" +
 	"\x05Check\x12\x1b.weft.admin.v1.CheckRequest\x1a\x1c.weft.admin.v1.CheckResponse\x12B\n" +
 	"\x05Apply\x12\x1b.weft.admin.v1.ApplyRequest\x1a\x1c.weft.admin.v1.ApplyResponse\x12E\n" +
 	"\x06Delete\x12\x1c.weft.admin.v1.DeleteRequest\x1a\x1d.weft.admin.v1.DeleteResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.admin.v1.ListRequest\x1a\x1b.weft.admin.v1.ListResponse\x12?\n" +
-	"\x04Wait\x12\x1a.weft.admin.v1.WaitRequest\x1a\x1b.weft.admin.v1.WaitResponse\x12`\n" +
+	"\x04Wait\x12\x1a.weft.admin.v1.WaitRequest\x1a\x1b.weft.admin.v1.WaitResponse\x12H\n" +
+	"\aHistory\x12\x1d.weft.admin.v1.HistoryRequest\x1a\x1e.weft.admin.v1.HistoryResponse\x12K\n" +
+	"\bRollback\x12\x1e.weft.admin.v1.RollbackRequest\x1a\x1f.weft.admin.v1.RollbackResponse\x12`\n" +
 	"\x0fCreateJoinToken\x12%.weft.admin.v1.CreateJoinTokenRequest\x1a&.weft.admin.v1.CreateJoinTokenResponse\x12W\n" +
 	"\fListServices\x12\".weft.admin.v1.ListServicesRequest\x1a#.weft.admin.v1.ListServicesResponse\x12T\n" +
 	"\vListProxies\x12!.weft.admin.v1.ListProxiesRequest\x1a\".weft.admin.v1.ListProxiesResponse\x12T\n" +
@@ -2688,128 +3580,158 @@ func file_weft_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_weft_admin_v1_admin_proto_rawDescData
 }
 
-var file_weft_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_weft_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(CheckResult_Status)(0),         // 0: weft.admin.v1.CheckResult.Status
-	(*VersionRequest)(nil),          // 1: weft.admin.v1.VersionRequest
-	(*VersionResponse)(nil),         // 2: weft.admin.v1.VersionResponse
-	(*CheckRequest)(nil),            // 3: weft.admin.v1.CheckRequest
-	(*CheckResponse)(nil),           // 4: weft.admin.v1.CheckResponse
-	(*CheckResult)(nil),             // 5: weft.admin.v1.CheckResult
-	(*Document)(nil),                // 6: weft.admin.v1.Document
-	(*ApplyRequest)(nil),            // 7: weft.admin.v1.ApplyRequest
-	(*ApplyResponse)(nil),           // 8: weft.admin.v1.ApplyResponse
-	(*Change)(nil),                  // 9: weft.admin.v1.Change
-	(*ResourceRef)(nil),             // 10: weft.admin.v1.ResourceRef
-	(*Problem)(nil),                 // 11: weft.admin.v1.Problem
-	(*Problems)(nil),                // 12: weft.admin.v1.Problems
-	(*DeleteRequest)(nil),           // 13: weft.admin.v1.DeleteRequest
-	(*DeleteResponse)(nil),          // 14: weft.admin.v1.DeleteResponse
-	(*ListRequest)(nil),             // 15: weft.admin.v1.ListRequest
-	(*ListResponse)(nil),            // 16: weft.admin.v1.ListResponse
-	(*StoredResource)(nil),          // 17: weft.admin.v1.StoredResource
-	(*Condition)(nil),               // 18: weft.admin.v1.Condition
-	(*WaitRequest)(nil),             // 19: weft.admin.v1.WaitRequest
-	(*WaitResponse)(nil),            // 20: weft.admin.v1.WaitResponse
-	(*Refusal)(nil),                 // 21: weft.admin.v1.Refusal
-	(*CreateJoinTokenRequest)(nil),  // 22: weft.admin.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 23: weft.admin.v1.CreateJoinTokenResponse
-	(*ListServicesRequest)(nil),     // 24: weft.admin.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),    // 25: weft.admin.v1.ListServicesResponse
-	(*ServiceInfo)(nil),             // 26: weft.admin.v1.ServiceInfo
-	(*ListProxiesRequest)(nil),      // 27: weft.admin.v1.ListProxiesRequest
-	(*ListProxiesResponse)(nil),     // 28: weft.admin.v1.ListProxiesResponse
-	(*ProxyInfo)(nil),               // 29: weft.admin.v1.ProxyInfo
-	(*GetSnapshotRequest)(nil),      // 30: weft.admin.v1.GetSnapshotRequest
-	(*GetSnapshotResponse)(nil),     // 31: weft.admin.v1.GetSnapshotResponse
-	(*ExplainRequest)(nil),          // 32: weft.admin.v1.ExplainRequest
-	(*ExplainResponse)(nil),         // 33: weft.admin.v1.ExplainResponse
-	(*ExplainStep)(nil),             // 34: weft.admin.v1.ExplainStep
-	(*StatRequest)(nil),             // 35: weft.admin.v1.StatRequest
-	(*StatResponse)(nil),            // 36: weft.admin.v1.StatResponse
-	(*StatRow)(nil),                 // 37: weft.admin.v1.StatRow
-	(*TapRequest)(nil),              // 38: weft.admin.v1.TapRequest
-	nil,                             // 39: weft.admin.v1.StatRequest.MatchEntry
-	nil,                             // 40: weft.admin.v1.StatRow.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 41: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
-	(*v1.Service)(nil),              // 43: weft.discovery.v1.Service
-	(*v1.Endpoints)(nil),            // 44: weft.discovery.v1.Endpoints
-	(*v1.Node)(nil),                 // 45: weft.discovery.v1.Node
-	(*v1.ProxyStats)(nil),           // 46: weft.discovery.v1.ProxyStats
-	(*v1.HeaderValue)(nil),          // 47: weft.discovery.v1.HeaderValue
-	(*v1.Histogram)(nil),            // 48: weft.discovery.v1.Histogram
-	(*v1.TapFilter)(nil),            // 49: weft.discovery.v1.TapFilter
-	(*v1.TapEvent)(nil),             // 50: weft.discovery.v1.TapEvent
+	(GuardStatus_State)(0),          // 1: weft.admin.v1.GuardStatus.State
+	(*VersionRequest)(nil),          // 2: weft.admin.v1.VersionRequest
+	(*VersionResponse)(nil),         // 3: weft.admin.v1.VersionResponse
+	(*CheckRequest)(nil),            // 4: weft.admin.v1.CheckRequest
+	(*CheckResponse)(nil),           // 5: weft.admin.v1.CheckResponse
+	(*CheckResult)(nil),             // 6: weft.admin.v1.CheckResult
+	(*Document)(nil),                // 7: weft.admin.v1.Document
+	(*ApplyRequest)(nil),            // 8: weft.admin.v1.ApplyRequest
+	(*Note)(nil),                    // 9: weft.admin.v1.Note
+	(*GuardSpec)(nil),               // 10: weft.admin.v1.GuardSpec
+	(*ApplyResponse)(nil),           // 11: weft.admin.v1.ApplyResponse
+	(*Change)(nil),                  // 12: weft.admin.v1.Change
+	(*ResourceRef)(nil),             // 13: weft.admin.v1.ResourceRef
+	(*Problem)(nil),                 // 14: weft.admin.v1.Problem
+	(*Problems)(nil),                // 15: weft.admin.v1.Problems
+	(*DeleteRequest)(nil),           // 16: weft.admin.v1.DeleteRequest
+	(*DeleteResponse)(nil),          // 17: weft.admin.v1.DeleteResponse
+	(*HistoryRequest)(nil),          // 18: weft.admin.v1.HistoryRequest
+	(*HistoryResponse)(nil),         // 19: weft.admin.v1.HistoryResponse
+	(*HistoryEntry)(nil),            // 20: weft.admin.v1.HistoryEntry
+	(*GuardStatus)(nil),             // 21: weft.admin.v1.GuardStatus
+	(*GuardFigures)(nil),            // 22: weft.admin.v1.GuardFigures
+	(*RollbackRequest)(nil),         // 23: weft.admin.v1.RollbackRequest
+	(*RollbackResponse)(nil),        // 24: weft.admin.v1.RollbackResponse
+	(*ListRequest)(nil),             // 25: weft.admin.v1.ListRequest
+	(*ListResponse)(nil),            // 26: weft.admin.v1.ListResponse
+	(*StoredResource)(nil),          // 27: weft.admin.v1.StoredResource
+	(*Condition)(nil),               // 28: weft.admin.v1.Condition
+	(*WaitRequest)(nil),             // 29: weft.admin.v1.WaitRequest
+	(*WaitResponse)(nil),            // 30: weft.admin.v1.WaitResponse
+	(*Refusal)(nil),                 // 31: weft.admin.v1.Refusal
+	(*CreateJoinTokenRequest)(nil),  // 32: weft.admin.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 33: weft.admin.v1.CreateJoinTokenResponse
+	(*ListServicesRequest)(nil),     // 34: weft.admin.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),    // 35: weft.admin.v1.ListServicesResponse
+	(*ServiceInfo)(nil),             // 36: weft.admin.v1.ServiceInfo
+	(*ListProxiesRequest)(nil),      // 37: weft.admin.v1.ListProxiesRequest
+	(*ListProxiesResponse)(nil),     // 38: weft.admin.v1.ListProxiesResponse
+	(*ProxyInfo)(nil),               // 39: weft.admin.v1.ProxyInfo
+	(*GetSnapshotRequest)(nil),      // 40: weft.admin.v1.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),     // 41: weft.admin.v1.GetSnapshotResponse
+	(*ExplainRequest)(nil),          // 42: weft.admin.v1.ExplainRequest
+	(*ExplainResponse)(nil),         // 43: weft.admin.v1.ExplainResponse
+	(*ExplainStep)(nil),             // 44: weft.admin.v1.ExplainStep
+	(*StatRequest)(nil),             // 45: weft.admin.v1.StatRequest
+	(*StatResponse)(nil),            // 46: weft.admin.v1.StatResponse
+	(*StatRow)(nil),                 // 47: weft.admin.v1.StatRow
+	(*TapRequest)(nil),              // 48: weft.admin.v1.TapRequest
+	nil,                             // 49: weft.admin.v1.StatRequest.MatchEntry
+	nil,                             // 50: weft.admin.v1.StatRow.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 52: google.protobuf.Duration
+	(*v1.Service)(nil),              // 53: weft.discovery.v1.Service
+	(*v1.Endpoints)(nil),            // 54: weft.discovery.v1.Endpoints
+	(*v1.Node)(nil),                 // 55: weft.discovery.v1.Node
+	(*v1.ProxyStats)(nil),           // 56: weft.discovery.v1.ProxyStats
+	(*v1.HeaderValue)(nil),          // 57: weft.discovery.v1.HeaderValue
+	(*v1.Histogram)(nil),            // 58: weft.discovery.v1.Histogram
+	(*v1.TapFilter)(nil),            // 59: weft.discovery.v1.TapFilter
+	(*v1.TapEvent)(nil),             // 60: weft.discovery.v1.TapEvent
 }
 var file_weft_admin_v1_admin_proto_depIdxs = []int32{
-	41, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
-	5,  // 1: weft.admin.v1.CheckResponse.results:type_name -> weft.admin.v1.CheckResult
+	51, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
+	6,  // 1: weft.admin.v1.CheckResponse.results:type_name -> weft.admin.v1.CheckResult
 	0,  // 2: weft.admin.v1.CheckResult.status:type_name -> weft.admin.v1.CheckResult.Status
-	6,  // 3: weft.admin.v1.ApplyRequest.documents:type_name -> weft.admin.v1.Document
-	9,  // 4: weft.admin.v1.ApplyResponse.changes:type_name -> weft.admin.v1.Change
-	11, // 5: weft.admin.v1.ApplyResponse.warnings:type_name -> weft.admin.v1.Problem
-	10, // 6: weft.admin.v1.Change.resource:type_name -> weft.admin.v1.ResourceRef
-	11, // 7: weft.admin.v1.Problems.problems:type_name -> weft.admin.v1.Problem
-	10, // 8: weft.admin.v1.DeleteRequest.resources:type_name -> weft.admin.v1.ResourceRef
-	6,  // 9: weft.admin.v1.DeleteRequest.documents:type_name -> weft.admin.v1.Document
-	9,  // 10: weft.admin.v1.DeleteResponse.changes:type_name -> weft.admin.v1.Change
-	17, // 11: weft.admin.v1.ListResponse.resources:type_name -> weft.admin.v1.StoredResource
-	10, // 12: weft.admin.v1.StoredResource.ref:type_name -> weft.admin.v1.ResourceRef
-	41, // 13: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
-	18, // 14: weft.admin.v1.StoredResource.conditions:type_name -> weft.admin.v1.Condition
-	42, // 15: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	21, // 16: weft.admin.v1.WaitResponse.refusals:type_name -> weft.admin.v1.Refusal
-	42, // 17: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	41, // 18: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	26, // 19: weft.admin.v1.ListServicesResponse.services:type_name -> weft.admin.v1.ServiceInfo
-	43, // 20: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
-	44, // 21: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
-	29, // 22: weft.admin.v1.ListProxiesResponse.proxies:type_name -> weft.admin.v1.ProxyInfo
-	45, // 23: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
-	41, // 24: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
-	41, // 25: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
-	46, // 26: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
-	47, // 27: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
-	34, // 28: weft.admin.v1.ExplainResponse.steps:type_name -> weft.admin.v1.ExplainStep
-	42, // 29: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
-	39, // 30: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
-	37, // 31: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
-	40, // 32: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
-	48, // 33: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
-	49, // 34: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
-	1,  // 35: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
-	3,  // 36: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
-	7,  // 37: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
-	13, // 38: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
-	15, // 39: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
-	19, // 40: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
-	22, // 41: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
-	24, // 42: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
-	27, // 43: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
-	30, // 44: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
-	32, // 45: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
-	35, // 46: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
-	38, // 47: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
-	2,  // 48: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
-	4,  // 49: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
-	8,  // 50: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
-	14, // 51: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
-	16, // 52: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
-	20, // 53: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
-	23, // 54: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
-	25, // 55: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
-	28, // 56: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
-	31, // 57: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
-	33, // 58: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
-	36, // 59: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
-	50, // 60: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
-	48, // [48:61] is the sub-list for method output_type
-	35, // [35:48] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	7,  // 3: weft.admin.v1.ApplyRequest.documents:type_name -> weft.admin.v1.Document
+	9,  // 4: weft.admin.v1.ApplyRequest.note:type_name -> weft.admin.v1.Note
+	10, // 5: weft.admin.v1.ApplyRequest.guard:type_name -> weft.admin.v1.GuardSpec
+	52, // 6: weft.admin.v1.GuardSpec.window:type_name -> google.protobuf.Duration
+	52, // 7: weft.admin.v1.GuardSpec.latency:type_name -> google.protobuf.Duration
+	12, // 8: weft.admin.v1.ApplyResponse.changes:type_name -> weft.admin.v1.Change
+	14, // 9: weft.admin.v1.ApplyResponse.warnings:type_name -> weft.admin.v1.Problem
+	13, // 10: weft.admin.v1.Change.resource:type_name -> weft.admin.v1.ResourceRef
+	14, // 11: weft.admin.v1.Problems.problems:type_name -> weft.admin.v1.Problem
+	13, // 12: weft.admin.v1.DeleteRequest.resources:type_name -> weft.admin.v1.ResourceRef
+	7,  // 13: weft.admin.v1.DeleteRequest.documents:type_name -> weft.admin.v1.Document
+	9,  // 14: weft.admin.v1.DeleteRequest.note:type_name -> weft.admin.v1.Note
+	12, // 15: weft.admin.v1.DeleteResponse.changes:type_name -> weft.admin.v1.Change
+	20, // 16: weft.admin.v1.HistoryResponse.entries:type_name -> weft.admin.v1.HistoryEntry
+	51, // 17: weft.admin.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
+	12, // 18: weft.admin.v1.HistoryEntry.changes:type_name -> weft.admin.v1.Change
+	21, // 19: weft.admin.v1.HistoryEntry.guard:type_name -> weft.admin.v1.GuardStatus
+	1,  // 20: weft.admin.v1.GuardStatus.state:type_name -> weft.admin.v1.GuardStatus.State
+	51, // 21: weft.admin.v1.GuardStatus.until:type_name -> google.protobuf.Timestamp
+	22, // 22: weft.admin.v1.GuardStatus.services:type_name -> weft.admin.v1.GuardFigures
+	10, // 23: weft.admin.v1.GuardStatus.spec:type_name -> weft.admin.v1.GuardSpec
+	9,  // 24: weft.admin.v1.RollbackRequest.note:type_name -> weft.admin.v1.Note
+	12, // 25: weft.admin.v1.RollbackResponse.changes:type_name -> weft.admin.v1.Change
+	14, // 26: weft.admin.v1.RollbackResponse.warnings:type_name -> weft.admin.v1.Problem
+	27, // 27: weft.admin.v1.ListResponse.resources:type_name -> weft.admin.v1.StoredResource
+	13, // 28: weft.admin.v1.StoredResource.ref:type_name -> weft.admin.v1.ResourceRef
+	51, // 29: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
+	28, // 30: weft.admin.v1.StoredResource.conditions:type_name -> weft.admin.v1.Condition
+	52, // 31: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	31, // 32: weft.admin.v1.WaitResponse.refusals:type_name -> weft.admin.v1.Refusal
+	52, // 33: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 34: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	36, // 35: weft.admin.v1.ListServicesResponse.services:type_name -> weft.admin.v1.ServiceInfo
+	53, // 36: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
+	54, // 37: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
+	39, // 38: weft.admin.v1.ListProxiesResponse.proxies:type_name -> weft.admin.v1.ProxyInfo
+	55, // 39: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
+	51, // 40: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
+	51, // 41: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
+	56, // 42: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
+	57, // 43: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
+	44, // 44: weft.admin.v1.ExplainResponse.steps:type_name -> weft.admin.v1.ExplainStep
+	52, // 45: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
+	49, // 46: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
+	47, // 47: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
+	50, // 48: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
+	58, // 49: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
+	59, // 50: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
+	2,  // 51: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
+	4,  // 52: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
+	8,  // 53: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
+	16, // 54: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
+	25, // 55: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
+	29, // 56: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
+	18, // 57: weft.admin.v1.AdminService.History:input_type -> weft.admin.v1.HistoryRequest
+	23, // 58: weft.admin.v1.AdminService.Rollback:input_type -> weft.admin.v1.RollbackRequest
+	32, // 59: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
+	34, // 60: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
+	37, // 61: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
+	40, // 62: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
+	42, // 63: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
+	45, // 64: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
+	48, // 65: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
+	3,  // 66: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
+	5,  // 67: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
+	11, // 68: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
+	17, // 69: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
+	26, // 70: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
+	30, // 71: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
+	19, // 72: weft.admin.v1.AdminService.History:output_type -> weft.admin.v1.HistoryResponse
+	24, // 73: weft.admin.v1.AdminService.Rollback:output_type -> weft.admin.v1.RollbackResponse
+	33, // 74: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
+	35, // 75: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
+	38, // 76: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
+	41, // 77: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
+	43, // 78: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
+	46, // 79: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
+	60, // 80: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
+	66, // [66:81] is the sub-list for method output_type
+	51, // [51:66] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_weft_admin_v1_admin_proto_init() }
@@ -2822,8 +3744,8 @@ func file_weft_admin_v1_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_admin_v1_admin_proto_rawDesc), len(file_weft_admin_v1_admin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   40,
+			NumEnums:      2,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

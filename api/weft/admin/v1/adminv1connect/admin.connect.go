@@ -47,6 +47,10 @@ const (
 	AdminServiceListProcedure = "/weft.admin.v1.AdminService/List"
 	// AdminServiceWaitProcedure is the fully-qualified name of the AdminService's Wait RPC.
 	AdminServiceWaitProcedure = "/weft.admin.v1.AdminService/Wait"
+	// AdminServiceHistoryProcedure is the fully-qualified name of the AdminService's History RPC.
+	AdminServiceHistoryProcedure = "/weft.admin.v1.AdminService/History"
+	// AdminServiceRollbackProcedure is the fully-qualified name of the AdminService's Rollback RPC.
+	AdminServiceRollbackProcedure = "/weft.admin.v1.AdminService/Rollback"
 	// AdminServiceCreateJoinTokenProcedure is the fully-qualified name of the AdminService's
 	// CreateJoinToken RPC.
 	AdminServiceCreateJoinTokenProcedure = "/weft.admin.v1.AdminService/CreateJoinToken"
@@ -79,6 +83,11 @@ type AdminServiceClient interface {
 	List(context.Context, *connect.Request[v1.ListRequest]) (*connect.Response[v1.ListResponse], error)
 	// Wait returns when every proxy concerned runs at least the revision, or one has refused it.
 	Wait(context.Context, *connect.Request[v1.WaitRequest]) (*connect.Response[v1.WaitResponse], error)
+	// History returns what apply, delete and rollback changed, newest first.
+	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
+	// Rollback brings resources back to an earlier state, as a change of its own. One that would overwrite what
+	// somebody else changed since is FailedPrecondition.
+	Rollback(context.Context, *connect.Request[v1.RollbackRequest]) (*connect.Response[v1.RollbackResponse], error)
 	CreateJoinToken(context.Context, *connect.Request[v1.CreateJoinTokenRequest]) (*connect.Response[v1.CreateJoinTokenResponse], error)
 	ListServices(context.Context, *connect.Request[v1.ListServicesRequest]) (*connect.Response[v1.ListServicesResponse], error)
 	ListProxies(context.Context, *connect.Request[v1.ListProxiesRequest]) (*connect.Response[v1.ListProxiesResponse], error)
@@ -137,6 +146,18 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Wait")),
 			connect.WithClientOptions(opts...),
 		),
+		history: connect.NewClient[v1.HistoryRequest, v1.HistoryResponse](
+			httpClient,
+			baseURL+AdminServiceHistoryProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("History")),
+			connect.WithClientOptions(opts...),
+		),
+		rollback: connect.NewClient[v1.RollbackRequest, v1.RollbackResponse](
+			httpClient,
+			baseURL+AdminServiceRollbackProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Rollback")),
+			connect.WithClientOptions(opts...),
+		),
 		createJoinToken: connect.NewClient[v1.CreateJoinTokenRequest, v1.CreateJoinTokenResponse](
 			httpClient,
 			baseURL+AdminServiceCreateJoinTokenProcedure,
@@ -190,6 +211,8 @@ type adminServiceClient struct {
 	delete          *connect.Client[v1.DeleteRequest, v1.DeleteResponse]
 	list            *connect.Client[v1.ListRequest, v1.ListResponse]
 	wait            *connect.Client[v1.WaitRequest, v1.WaitResponse]
+	history         *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	rollback        *connect.Client[v1.RollbackRequest, v1.RollbackResponse]
 	createJoinToken *connect.Client[v1.CreateJoinTokenRequest, v1.CreateJoinTokenResponse]
 	listServices    *connect.Client[v1.ListServicesRequest, v1.ListServicesResponse]
 	listProxies     *connect.Client[v1.ListProxiesRequest, v1.ListProxiesResponse]
@@ -227,6 +250,16 @@ func (c *adminServiceClient) List(ctx context.Context, req *connect.Request[v1.L
 // Wait calls weft.admin.v1.AdminService.Wait.
 func (c *adminServiceClient) Wait(ctx context.Context, req *connect.Request[v1.WaitRequest]) (*connect.Response[v1.WaitResponse], error) {
 	return c.wait.CallUnary(ctx, req)
+}
+
+// History calls weft.admin.v1.AdminService.History.
+func (c *adminServiceClient) History(ctx context.Context, req *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error) {
+	return c.history.CallUnary(ctx, req)
+}
+
+// Rollback calls weft.admin.v1.AdminService.Rollback.
+func (c *adminServiceClient) Rollback(ctx context.Context, req *connect.Request[v1.RollbackRequest]) (*connect.Response[v1.RollbackResponse], error) {
+	return c.rollback.CallUnary(ctx, req)
 }
 
 // CreateJoinToken calls weft.admin.v1.AdminService.CreateJoinToken.
@@ -276,6 +309,11 @@ type AdminServiceHandler interface {
 	List(context.Context, *connect.Request[v1.ListRequest]) (*connect.Response[v1.ListResponse], error)
 	// Wait returns when every proxy concerned runs at least the revision, or one has refused it.
 	Wait(context.Context, *connect.Request[v1.WaitRequest]) (*connect.Response[v1.WaitResponse], error)
+	// History returns what apply, delete and rollback changed, newest first.
+	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
+	// Rollback brings resources back to an earlier state, as a change of its own. One that would overwrite what
+	// somebody else changed since is FailedPrecondition.
+	Rollback(context.Context, *connect.Request[v1.RollbackRequest]) (*connect.Response[v1.RollbackResponse], error)
 	CreateJoinToken(context.Context, *connect.Request[v1.CreateJoinTokenRequest]) (*connect.Response[v1.CreateJoinTokenResponse], error)
 	ListServices(context.Context, *connect.Request[v1.ListServicesRequest]) (*connect.Response[v1.ListServicesResponse], error)
 	ListProxies(context.Context, *connect.Request[v1.ListProxiesRequest]) (*connect.Response[v1.ListProxiesResponse], error)
@@ -328,6 +366,18 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceWaitProcedure,
 		svc.Wait,
 		connect.WithSchema(adminServiceMethods.ByName("Wait")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceHistoryHandler := connect.NewUnaryHandler(
+		AdminServiceHistoryProcedure,
+		svc.History,
+		connect.WithSchema(adminServiceMethods.ByName("History")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRollbackHandler := connect.NewUnaryHandler(
+		AdminServiceRollbackProcedure,
+		svc.Rollback,
+		connect.WithSchema(adminServiceMethods.ByName("Rollback")),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceCreateJoinTokenHandler := connect.NewUnaryHandler(
@@ -386,6 +436,10 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceListHandler.ServeHTTP(w, r)
 		case AdminServiceWaitProcedure:
 			adminServiceWaitHandler.ServeHTTP(w, r)
+		case AdminServiceHistoryProcedure:
+			adminServiceHistoryHandler.ServeHTTP(w, r)
+		case AdminServiceRollbackProcedure:
+			adminServiceRollbackHandler.ServeHTTP(w, r)
 		case AdminServiceCreateJoinTokenProcedure:
 			adminServiceCreateJoinTokenHandler.ServeHTTP(w, r)
 		case AdminServiceListServicesProcedure:
@@ -431,6 +485,14 @@ func (UnimplementedAdminServiceHandler) List(context.Context, *connect.Request[v
 
 func (UnimplementedAdminServiceHandler) Wait(context.Context, *connect.Request[v1.WaitRequest]) (*connect.Response[v1.WaitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.admin.v1.AdminService.Wait is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.admin.v1.AdminService.History is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Rollback(context.Context, *connect.Request[v1.RollbackRequest]) (*connect.Response[v1.RollbackResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.admin.v1.AdminService.Rollback is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) CreateJoinToken(context.Context, *connect.Request[v1.CreateJoinTokenRequest]) (*connect.Response[v1.CreateJoinTokenResponse], error) {
