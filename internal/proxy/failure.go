@@ -45,7 +45,6 @@ const (
 	flagOverload     = "overload"        // a bound was reached: 503
 	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
 	flagDraining     = "draining"        // shutting down: 503
-	flagSwitchFailed = "switch_refused"  // the protocol switch was not agreed to
 	flagInternal     = "internal"        // a defect of ours
 	statusClientGone = 499
 )

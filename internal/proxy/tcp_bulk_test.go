@@ -81,7 +81,7 @@ func TestTCPBulk(t *testing.T) {
 		sent, got uint32
 		err       error
 	}
-	done := make(chan result, 1)
+	done := make(chan result, 3) // one for each shape, taken or not
 	program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
 		var o result
 		o.sent, o.got, o.err = exchangeBulk(c, r, each)
@@ -116,7 +116,7 @@ func TestTCPBulkAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	const carried, most = 64 << 20, 8 << 20
-	got := make(chan int64, 1)
+	got := make(chan int64, 3) // one for each shape, taken or not
 	program := greeted(t, func(_ *net.TCPConn, r *bufio.Reader) {
 		n, _, _ := weigh(r)
 		got <- n
@@ -135,6 +135,30 @@ func TestTCPBulkAllocations(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; n > most {
 			t.Errorf("%d MiB allocated to carry %d MiB", n>>20, carried>>20)
+		}
+	})
+}
+
+// TestTCPLastBytes has both sides end while much is still on its way to a client: it gets all of it. A connection that
+// has ended both ways looks like one that broke.
+func TestTCPLastBytes(t *testing.T) {
+	sent := make(chan int64, 3)
+	program := greeted(t, func(c *net.TCPConn, r *bufio.Reader) {
+		if err := drained(r); err != nil {
+			t.Errorf("the client's end: %v", err)
+		}
+		n, err := stuff(c, 512<<20)
+		if err != nil {
+			t.Error(err)
+		}
+		sent <- n
+	})
+	tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
+		c := greet(t, at)
+		_ = c.CloseWrite()
+		want := within(t, tunnelPatience, "the program is held up and ends", sent)
+		if got, err := io.Copy(io.Discard, c.r); got != want || err != nil {
+			t.Errorf("%d bytes came of %d, %v", got, want, err)
 		}
 	})
 }

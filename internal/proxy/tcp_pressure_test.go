@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,8 +142,6 @@ func TestTCPStillServesOthers(t *testing.T) {
 				})
 				defer close(hold)
 				tunnels(t, program, func(t *testing.T, at netip.AddrPort) {
-					if stopped > 1 && strings.HasSuffix(t.Name(), "/pair") {
-					}
 					var wg sync.WaitGroup
 					for range stopped {
 						c := greet(t, at)

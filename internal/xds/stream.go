@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (s *Server) difference(st *stream) map[string]string {
 }
 
 // desired returns what the proxy should hold: its workload, the taps, each service it subscribed to and,
-// transitively, each that a rule of those sends requests to.
+// transitively, each that a rule of those sends requests, or copies of them, to.
 func (s *Server) desired(st *stream) map[string]string {
 	want := map[string]string{nameTaps: s.taps.GetVersion()}
 	w := s.workload(st)
@@ -228,16 +229,34 @@ func (s *Server) desired(st *stream) map[string]string {
 					queue = append(queue, b.Service)
 				}
 			}
+			for _, m := range r.Filters.Mirrors {
+				if m.Invalid == "" && !seen[m.Service] {
+					seen[m.Service] = true
+					queue = append(queue, m.Service)
+				}
+			}
 		}
 	}
 	return want
 }
 
+// workload returns what the proxy is told of itself. That is made anew only when it has changed.
 func (s *Server) workload(st *stream) *discoveryv1.Resource {
-	if r := st.kept[nameWorkload]; r != nil && r.GetWorkload().GetTrustDomain() == s.mesh.TrustDomain {
+	w := st.workload
+	w.Policy = inboundPolicy(s.mesh.Services[w.Service])
+	if r := st.kept[nameWorkload]; r != nil && r.GetWorkload().GetTrustDomain() == s.mesh.TrustDomain &&
+		bytes.Equal(r.GetWorkload().GetPolicy(), jsonToWire(w.Policy, w.Policy == nil)) {
 		return r
 	}
-	return workloadResource(s.mesh.TrustDomain, st.workload)
+	return workloadResource(s.mesh.TrustDomain, w)
+}
+
+// inboundPolicy is what of a service's policy its servers' proxies see to: the rate limits.
+func inboundPolicy(s *model.Service) *model.Policy {
+	if s == nil || s.Policy == nil || len(s.Policy.Limits) == 0 {
+		return nil
+	}
+	return &model.Policy{Ref: s.Policy.Ref, Limits: s.Policy.Limits}
 }
 
 // service returns a service as the stream's namespace sees it, nil if there is none, and the key of its resource

@@ -121,7 +121,9 @@ func (c *checker) rateLimit(r *rateLimit, f *document.Field) model.RateLimit {
 		Per:      c.duration(r.Per, minPer, maxDuration, f.Key("per")),
 		Burst:    uint32(c.integer(r.Burst, 1, maxRequests, 0, f.Key("burst"))),
 		Status:   c.integer(r.Status, 400, 599, 0, f.Key("status")),
-		Global:   c.enum(r.Scope, []string{"local", "global"}, f.Key("scope")) == "global",
+	}
+	if c.enum(r.Scope, []string{"local", "global"}, f.Key("scope")) == "global" {
+		c.add(f.Key("scope"), "global is not supported in this version of Weft", "write local: each proxy counts for itself")
 	}
 	if r.Per.v == nil {
 		out.Per = time.Second
