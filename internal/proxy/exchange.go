@@ -205,6 +205,7 @@ func (x *exchange) attempt(fresh bool) *Failure {
 		return x.noEndpoint()
 	}
 	x.startTry()
+	x.grpcStatus = "" // of the last try
 	up, reused, err := x.ep.open(x, fresh)
 	if err != nil {
 		if x.gone || x.expired() {
@@ -439,7 +440,10 @@ func (x *exchange) headFailure(err error) *Failure {
 		return x.timeoutFailure()
 	}
 	var reset *resetError
-	if errors.As(err, &reset) && reset.code == h2.ErrCodeRefusedStream {
+	if errors.As(err, &reset) {
+		x.grpcStatus = grpcReset(reset.code)
+	}
+	if reset != nil && reset.code == h2.ErrCodeRefusedStream {
 		return &Failure{"receive", 503, flagRefused, fmt.Errorf("%s of %s refused the request", x.ep.describe(), x.where())}
 	}
 	if bad := badRequest(err); bad != nil {

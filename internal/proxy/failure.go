@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/h1"
+	"github.com/weft-mesh/weft/internal/h2"
 )
 
 // Failure is an answer the proxy makes itself, or a connection it cannot serve: where in the flow, what the
@@ -70,6 +71,21 @@ func grpcStatus(status int) string {
 		return "4" // DEADLINE_EXCEEDED: our own timeouts, not a gateway's behind us
 	}
 	return "2" // UNKNOWN
+}
+
+// grpcReset maps the code of a reset to gRPC's status (gRPC over HTTP/2, "Errors").
+func grpcReset(code h2.ErrCode) string {
+	switch code {
+	case h2.ErrCodeCancel:
+		return "1" // CANCELLED
+	case h2.ErrCodeEnhanceYourCalm:
+		return "8" // RESOURCE_EXHAUSTED
+	case h2.ErrCodeInadequateSecurity:
+		return "7" // PERMISSION_DENIED
+	case h2.ErrCodeRefusedStream:
+		return "14" // UNAVAILABLE
+	}
+	return "13" // INTERNAL
 }
 
 // reply answers for the upstream. The text says what failed and where, not more than an operator may

@@ -136,9 +136,6 @@ func TestGRPCResets(t *testing.T) {
 		program := resetting(t, code)
 		for _, shape := range []string{"gateway", "pair"} {
 			t.Run(code.String()+"-"+shape, func(t *testing.T) {
-				if code != http2.ErrCodeRefusedStream {
-					t.Skip("defect T7: every reset is told as UNAVAILABLE")
-				}
 				c := grpcClient(t, newLab(t).shape(shape, program, model.GRPC))
 				if _, err := call(t.Context(), c, "Say", nil); status.Code(err) != want {
 					t.Errorf("%v, want %v", err, want)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ type limit struct {
 }
 
 func newLimit(p *model.Policy, m *model.RateLimit) (*limit, error) {
+	if m.Global {
+		return nil, errors.New("a count for all proxies is not supported by this proxy")
+	}
 	l := &limit{RateLimit: m}
 	if len(m.Matches) > 0 {
 		var err error

@@ -108,6 +108,9 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 
 // whenUpGone ends a tunnel whose far end is reset while nobody reads it: it had ended its half before.
 func (x *exchange) whenUpGone() {
+	if !x.pumping {
+		return // both have ended: what the socket calls a hangup is the ordinary end, and content may still be on its way
+	}
 	x.down.Abort(abortInternal)
 	x.down.StopReceiving()
 }
