@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"testing"
@@ -28,9 +27,9 @@ func TestBufferedBound(t *testing.T) {
 	}))
 	url := "http://" + e.Sockets()[loopback].String()
 	done := make(chan int, 1)
+	content, more := io.Pipe()
 	go func() {
-		// More than the sockets between take: the rest waits in the proxy, up to the stream's window.
-		resp, err := h2Client(t).Post(url+"/block", "text/plain", bytes.NewReader(make([]byte, 32<<20)))
+		resp, err := h2Client(t).Post(url+"/block", "text/plain", content)
 		if err != nil {
 			done <- 0
 			return
@@ -38,7 +37,17 @@ func TestBufferedBound(t *testing.T) {
 		_ = resp.Body.Close()
 		done <- resp.StatusCode
 	}()
-	<-blocked
+	select {
+	case <-blocked:
+	case code := <-done:
+		t.Fatalf("the request was answered %d before it reached the program", code)
+	}
+	go func() {
+		// More than the sockets between take: the rest waits in the proxy, up to the stream's window. Not before the
+		// request is on its way, which would else be one too many itself.
+		_, _ = more.Write(make([]byte, 32<<20))
+		_ = more.Close()
+	}()
 	status := func() (int, string) {
 		resp, _ := do(t, h1Client(t), "GET", url+"/", nil)
 		return resp.StatusCode, resp.Header.Get("weft-failure")
