@@ -94,9 +94,14 @@ func (x *exchange) reply(f *Failure) error {
 	h := &x.answer
 	h.Reset()
 	text := fmt.Sprintf("weft: %s: %v\n", f.Flag, f.Err)
-	if x.req != nil && isGRPC(x.req) && x.down.HTTP2() {
+	web := x.req != nil && strings.HasPrefix(x.req.Get("content-type"), grpcPrefix+"-web")
+	if x.req != nil && isGRPC(x.req) && (x.down.HTTP2() || web) {
 		h.Status = 200
-		h.Add("content-type", "application/grpc")
+		kind := grpcPrefix
+		if web { // over HTTP/1.1 too; an answer without messages has its status in the head (gRPC-Web)
+			kind, h.Length = grpcPrefix+"-web", 0
+		}
+		h.Add("content-type", kind)
 		if x.rec.GRPCStatus = x.grpcStatus; x.rec.GRPCStatus == "" {
 			x.rec.GRPCStatus = grpcStatus(f.Status)
 		}
