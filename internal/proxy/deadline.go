@@ -81,6 +81,13 @@ func (x *exchange) tellDeadline() {
 	x.req.Set(field, x.req.Keep(x.w.scratch))
 }
 
+// deadlinePassed reports, by the clock itself, that the time told to the server is over. The server may say so before
+// our own timer does, which is armed by the loop's clock.
+func (x *exchange) deadlinePassed() bool {
+	_, left := x.deadline.Left(time.Since(x.rec.Start), 0)
+	return !left
+}
+
 // forgetDeadline ends what boundInTime remembered.
 func (x *exchange) forgetDeadline() {
 	if x.remembered != "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -178,7 +179,9 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 			g.current.Store(s)
 		}
 	}
-	for _, w := range e.workers {
+	// The first loop is the last to know: it checks the health of endpoints, and what it finds out the others must be
+	// able to take in.
+	for _, w := range slices.Backward(e.workers) {
 		if !w.loop.Call(func() { w.adopt(c); w.adoptGates(e.gates) }) {
 			return fmt.Errorf("the engine has ended")
 		}

@@ -441,6 +441,10 @@ func (x *exchange) headFailure(err error) *Failure {
 	}
 	var reset *resetError
 	if errors.As(err, &reset) {
+		if reset.code == h2.ErrCodeCancel && x.deadlinePassed() {
+			x.late = true
+			return x.timeoutFailure()
+		}
 		x.grpcStatus = grpcReset(reset.code)
 	}
 	if reset != nil && reset.code == h2.ErrCodeRefusedStream {

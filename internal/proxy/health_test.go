@@ -54,7 +54,7 @@ func TestHealthChecksOfOtherKinds(t *testing.T) {
 	}
 	gone := model.Service{
 		Name: name("gone"), Ports: []model.Port{{Number: 80}},
-		Endpoints: []model.Endpoint{{ID: "gone-1", Address: rawGone(t), Plain: true}},
+		Endpoints: []model.Endpoint{{ID: "gone-1", Address: nobody(t), Plain: true}},
 		Upstream:  &model.Upstream{Health: &model.HealthCheck{Type: model.HealthTCP, Interval: 20 * time.Millisecond, Unhealthy: 1}},
 	}
 	e, _ := newLab(t).gateway(&model.Snapshot{Services: []model.Service{s, gone}, Sockets: []model.Socket{{
@@ -81,13 +81,18 @@ func TestHealthChecksOfOtherKinds(t *testing.T) {
 	eventually(t, "gRPC says that it serves", sick("db-1", false))
 }
 
-// rawGone is an address where nobody listens.
-func rawGone(t testing.TB) netip.AddrPort {
+// nobody is an address where nobody listens, and nobody will before the test ends: the client's own end of a
+// connection.
+func nobody(t testing.TB) netip.AddrPort {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return addrOf(t, ln)
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = c.Close(), ln.Close() })
+	return c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
