@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"math"
 	"net"
 	"runtime"
 	"testing"
@@ -77,7 +78,7 @@ func fixedHop(t testing.TB) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 	return c
 }
 
@@ -86,14 +87,19 @@ func fixedHop(t testing.TB) net.Conn {
 func TestHopAllocatesNothing(t *testing.T) {
 	c := fixedHop(t)
 	fixedLoad(t, c, 500)
-	const requests = 5000
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	fixedLoad(t, c, requests)
-	runtime.ReadMemStats(&after)
-	// A timer of the runtime or of another goroutine may allocate meanwhile; a request does not.
-	if n := after.Mallocs - before.Mallocs; n > requests/20 {
-		t.Errorf("%d allocations for %d requests", n, requests)
+	const requests, allowed = 5000, 250
+	// Goroutines of other tests that are ending, and the runtime's own, may allocate meanwhile. A request that
+	// allocates does so in every round.
+	least := uint64(math.MaxUint64)
+	for round := 0; round < 5 && least > allowed; round++ {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		fixedLoad(t, c, requests)
+		runtime.ReadMemStats(&after)
+		least = min(least, after.Mallocs-before.Mallocs)
+	}
+	if least > allowed {
+		t.Errorf("at least %d allocations for %d requests", least, requests)
 	}
 }
 
