@@ -20,7 +20,8 @@ type options struct {
 	seconds  float64
 	scenario *regexp.Regexp
 	only     map[string]bool // names of proxies; nil is all
-	weft     string          // directory of weft and weft-proxy
+	weft     build           // that is measured
+	beside   []build         // others, measured beside it
 	out      string          // JSON file; "" is none
 	list     bool
 }
@@ -53,7 +54,8 @@ func parse(args []string) (*options, error) {
 	fs.Float64Var(&o.seconds, "seconds", 2, "`SECONDS` of load for each figure of a round")
 	scenario := fs.String("scenario", "", "`REGEXP` of the scenarios to run (default all)")
 	only := fs.String("proxies", "", "`NAMES` of proxies to run, of weft,nginx,haproxy,envoy (default all)")
-	fs.StringVar(&o.weft, "weft", "bin", "`DIR` of weft and weft-proxy")
+	weft := fs.String("weft", "bin", "`DIR` of weft and weft-proxy")
+	beside := fs.String("beside", "", "`DIRS` of other builds of them, comma-separated, to measure in the same run")
 	fs.StringVar(&o.out, "json", "", "`FILE` for the figures (default bench/results/DATE.json, - is none)")
 	fs.BoolVar(&o.list, "list", false, "list the scenarios and end")
 	if err := fs.Parse(args); err != nil {
@@ -75,9 +77,29 @@ func parse(args []string) (*options, error) {
 	if o.out == "" {
 		o.out = filepath.Join("bench", "results", time.Now().UTC().Format("2006-01-02T150405Z")+".json")
 	}
-	o.weft, err = filepath.Abs(o.weft)
-	return o, err
+	if o.weft, err = newBuild("weft", *weft); err != nil || *beside == "" {
+		return o, err
+	}
+	for _, dir := range strings.Split(*beside, ",") {
+		b, err := newBuild("weft-"+filepath.Base(dir), dir)
+		if err != nil {
+			return nil, err
+		}
+		o.beside = append(o.beside, b)
+	}
+	return o, nil
 }
+
+// build is a directory with weft and weft-proxy, and the name it has in tables.
+type build struct{ name, dir string }
+
+func newBuild(name, dir string) (build, error) {
+	dir, err := filepath.Abs(dir)
+	return build{name, dir}, err
+}
+
+// builds are all that are measured; the first is what bars are about.
+func (o *options) builds() []build { return append([]build{o.weft}, o.beside...) }
 
 func run(ctx context.Context, args []string) error {
 	o, err := parse(args)

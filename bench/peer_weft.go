@@ -12,12 +12,12 @@ import (
 )
 
 // weftHop runs `weft gateway` and counts its weft-proxy.
-func (l *lab) weftHop(h hop) (*subject, error) {
+func (l *lab) weftHop(b build, h hop) (*subject, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(l.dir, "weft")
+	dir := filepath.Join(l.dir, b.name)
 	if err := mkdir(dir); err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (l *lab) weftHop(h hop) (*subject, error) {
 	if h.log {
 		args = append(args, "--access-log", filepath.Join(l.dir, "weft.log"))
 	}
-	path := filepath.Join(l.o.weft, "weft")
+	path := filepath.Join(b.dir, "weft")
 	if !exists(path) {
 		return nil, errMissing{path}
 	}
@@ -51,7 +51,7 @@ func (l *lab) weftHop(h hop) (*subject, error) {
 	if !ok {
 		return nil, fmt.Errorf("weft gateway has no weft-proxy: %s", p.said)
 	}
-	return &subject{"weft", addr, []int{pid}}, nil
+	return &subject{b.name, addr, []int{pid}}, nil
 }
 
 // gatewayDocument writes a hop as Gateway API documents.
@@ -144,8 +144,8 @@ spec:
 // weftPair runs a control plane and two sidecars: nginx as the program called, and a program that only waits,
 // whose sidecar's local port for the service is what the load calls. Capture is explicit, as the load is not
 // a program of the mesh.
-func (l *lab) weftPair(ctx context.Context) (*subject, error) {
-	weft := filepath.Join(l.o.weft, "weft")
+func (l *lab) weftPair(ctx context.Context, b build) (*subject, error) {
+	weft := filepath.Join(b.dir, "weft")
 	if !exists(weft) {
 		return nil, errMissing{weft}
 	}
@@ -161,17 +161,18 @@ func (l *lab) weftPair(ctx context.Context) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, err := l.nginxBackendConf("weft-program", backend)
+	dir := filepath.Join(l.dir, b.name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	conf, err := l.nginxBackendConf(b.name+"-program", backend)
 	if err != nil {
 		return nil, err
 	}
 	// A socket's path has at most 107 bytes (unix(7)).
-	socket := filepath.Join(l.dir, "weft.sock")
-	env := []string{"WEFT_SOCKET=" + socket, "XDG_RUNTIME_DIR=" + l.dir}
-	if err := os.Chmod(l.dir, 0o755); err != nil {
-		return nil, err
-	}
-	serve, err := l.startWith("weft serve", env, weft, "serve", "--data-dir", filepath.Join(l.dir, "mesh"), "--socket", socket)
+	socket := filepath.Join(dir, "weft.sock")
+	env := []string{"WEFT_SOCKET=" + socket, "XDG_RUNTIME_DIR=" + dir}
+	serve, err := l.startWith("weft serve", env, weft, "serve", "--data-dir", filepath.Join(dir, "mesh"), "--socket", socket)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (l *lab) weftPair(ctx context.Context) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: "weft", addr: front}
+	s := &subject{name: b.name, addr: front}
 	for _, p := range []*process{server, client} {
 		var pid int
 		if err := waitFor(ctx, p, func() (ok bool) { pid, ok = childRunning(p.pid(), "weft-proxy"); return ok }); err != nil {

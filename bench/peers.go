@@ -69,17 +69,20 @@ func lookEnvoy() (string, error) {
 
 // maker starts a proxy.
 type maker struct {
-	name string
-	hop  func(*lab, hop) (*subject, error)
+	name, proxy string
+	hop         func(*lab, hop) (*subject, error)
 }
 
-func makers() []maker {
-	return []maker{
-		{"weft", (*lab).weftHop},
-		{"nginx", (*lab).nginxHop},
-		{"haproxy", (*lab).haproxyHop},
-		{"envoy", (*lab).envoyHop},
+func (o *options) makers() []maker {
+	var out []maker
+	for _, b := range o.builds() {
+		out = append(out, maker{b.name, "weft", func(l *lab, h hop) (*subject, error) { return l.weftHop(b, h) }})
 	}
+	return append(out,
+		maker{"nginx", "nginx", (*lab).nginxHop},
+		maker{"haproxy", "haproxy", (*lab).haproxyHop},
+		maker{"envoy", "envoy", (*lab).envoyHop},
+	)
 }
 
 // nginxScratch are the directories that nginx wants to write to.

@@ -75,11 +75,11 @@ func hops(backend func(*lab) (string, error), h hop, names ...string) func(conte
 		h.routes = max(h.routes, 1)
 		var out []*subject
 		var absent []missing
-		for _, m := range makers() {
-			if l.o.only != nil && !l.o.only[m.name] {
+		for _, m := range l.o.makers() {
+			if l.o.only != nil && !l.o.only[m.proxy] {
 				continue
 			}
-			if len(names) > 0 && !contains(names, m.name) {
+			if len(names) > 0 && !contains(names, m.proxy) {
 				absent = append(absent, missing{m.name, errCannot})
 				continue
 			}
@@ -105,17 +105,21 @@ func pairs(ctx context.Context, l *lab) ([]*subject, []missing, error) {
 	}
 	var out []*subject
 	var absent []missing
-	for _, p := range []struct {
+	type pair struct {
 		name, proxy string
 		start       func() (*subject, error)
-	}{
-		{"weft", "weft", func() (*subject, error) { return l.weftPair(ctx) }},
-		{"nginx", "nginx", func() (*subject, error) { return l.nginxPair(backend) }},
-		{"haproxy-h1", "haproxy", func() (*subject, error) { return l.haproxyPair("haproxy-h1", "http/1.1", backend) }},
-		{"haproxy-h2", "haproxy", func() (*subject, error) { return l.haproxyPair("haproxy-h2", "h2", backend) }},
-		{"envoy-h1", "envoy", func() (*subject, error) { return l.envoyPair("envoy-h1", "http/1.1", backend) }},
-		{"envoy-h2", "envoy", func() (*subject, error) { return l.envoyPair("envoy-h2", "h2", backend) }},
-	} {
+	}
+	var all []pair
+	for _, b := range l.o.builds() {
+		all = append(all, pair{b.name, "weft", func() (*subject, error) { return l.weftPair(ctx, b) }})
+	}
+	for _, p := range append(all,
+		pair{"nginx", "nginx", func() (*subject, error) { return l.nginxPair(backend) }},
+		pair{"haproxy-h1", "haproxy", func() (*subject, error) { return l.haproxyPair("haproxy-h1", "http/1.1", backend) }},
+		pair{"haproxy-h2", "haproxy", func() (*subject, error) { return l.haproxyPair("haproxy-h2", "h2", backend) }},
+		pair{"envoy-h1", "envoy", func() (*subject, error) { return l.envoyPair("envoy-h1", "http/1.1", backend) }},
+		pair{"envoy-h2", "envoy", func() (*subject, error) { return l.envoyPair("envoy-h2", "h2", backend) }},
+	) {
 		if l.o.only != nil && !l.o.only[p.proxy] {
 			continue
 		}

@@ -36,7 +36,7 @@ func several(kinds []string, hops []hop) func(context.Context, *lab) ([]*subject
 			if err := mkdir(l.dir); err != nil {
 				return nil, nil, err
 			}
-			s, err := l.weftHop(h)
+			s, err := l.weftHop(l.o.weft, h)
 			if err != nil {
 				return nil, nil, err
 			}

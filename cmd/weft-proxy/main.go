@@ -33,6 +33,12 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "weft-proxy:", err)
 		return exitUsage
 	}
+	stopProfile, err := startProfile()
+	if err != nil {
+		log.Error("weft-proxy cannot record a profile", "error", err)
+		return exitFail
+	}
+	defer stopProfile()
 	tuneMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
