@@ -14,6 +14,11 @@ type Stream struct {
 	TooLarge bool // server: the request's header list was over the bound and is incomplete: answer 431
 	Owner    any  // for the handler's use
 
+	state
+}
+
+// state is how far a stream is.
+type state struct {
 	recvClosed, sendClosed bool
 	headDone               bool // a final head has come
 	headSent               bool // a final head has been sent
@@ -46,9 +51,10 @@ func (c *Conn) newStream(id uint32) *Stream {
 	} else {
 		s = new(Stream)
 	}
-	head, trailers := s.Head, s.Trailers[:0]
-	*s = Stream{ID: id, Head: head, Trailers: trailers, declared: message.Unknown}
+	s.ID, s.TooLarge, s.Owner = id, false, nil
+	s.state = state{declared: message.Unknown}
 	s.Head.Reset()
+	s.Trailers = s.Trailers[:0]
 	s.sendWindow, s.recvWindow = c.peer.window, int64(c.cfg.StreamWindow)
 	c.streams[id] = s
 	return s

@@ -27,7 +27,10 @@ const Unknown int64 = -1
 // Reset empties the head and keeps its memory. All strings borrowed from it end here.
 func (h *Head) Reset() {
 	clear(h.Fields)
-	*h = Head{Length: Unknown, Fields: h.Fields[:0], arena: h.arena[:0]}
+	// Field by field: a literal would be made beside the head and copied, for each message.
+	h.Method, h.Scheme, h.Authority, h.Path, h.Protocol = "", "", "", "", ""
+	h.Status, h.Length = 0, Unknown
+	h.Fields, h.arena = h.Fields[:0], h.arena[:0]
 }
 
 // Borrowed reports whether strings of the head may be borrowed, and so change after Reset. Whoever keeps one

@@ -44,7 +44,18 @@ const (
 
 // exchange is one request on its way. It is reused; nothing of it outlives end.
 type exchange struct {
-	w    *worker
+	w *worker
+	bound
+	rec    telemetry.Record
+	answer message.Head
+	tried  []*endpoint
+	replay []byte // content sent so far, kept for another attempt
+
+	course
+}
+
+// course is what an exchange knows of its request: all that the next one does not keep.
+type course struct {
 	o    *origin
 	down stream
 	req  *message.Head // the client's request, as changed on its way
@@ -72,9 +83,7 @@ type exchange struct {
 	failed     *Failure
 	up         stream
 	final      *message.Head // of the answer
-	tried      []*endpoint
-	replay     []byte // content sent so far, kept for another attempt
-	sentAll    bool   // all content is in replay
+	sentAll    bool          // all content is in replay
 	canRetry   bool
 	noContent  bool         // the request has none
 	contenders []*contender // tries that run at once
@@ -89,11 +98,6 @@ type exchange struct {
 	switched bool // a tunnel from here on
 	pumping  bool // the upload task runs
 	main     *loop.Task
-
-	answer message.Head
-	rec    telemetry.Record
-
-	bound
 }
 
 // bound are an exchange's own functions, bound once, so that using them allocates nothing.
@@ -115,12 +119,12 @@ func (w *worker) newExchange(o *origin, down stream) *exchange {
 
 func (w *worker) freeExchange(x *exchange) {
 	w.active--
-	answer, replay, tried, rec := x.answer, x.replay[:0], x.tried[:0], x.rec
-	if cap(replay) > maxReplay {
-		replay = nil
-	}
-	*x = exchange{w: w, bound: x.bound, answer: answer, replay: replay, tried: tried, rec: rec}
+	x.course = course{}
 	x.rec.Reset()
+	x.tried = x.tried[:0]
+	if x.replay = x.replay[:0]; cap(x.replay) > maxReplay {
+		x.replay = nil
+	}
 	if len(w.exchanges) < maxPooled {
 		w.exchanges = append(w.exchanges, x)
 	}
