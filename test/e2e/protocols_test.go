@@ -36,7 +36,7 @@ func play(role, arg string) int {
 		"grpc-server": grpcServer, "grpc-client": grpcClient, "tcp-server": tcpServer, "tcp-client": tcpClient,
 		"http-server": httpServer, "failing-server": failingServer, "paced": pacedClient, "steady": steadyClient, "tally": tallyClient,
 		"ws-server": webSocketServer, "ws-client": webSocketClient, "etcd": etcdServer,
-		"prober": prober, "mortal-server": mortalServer,
+		"prober": prober, "mortal-server": mortalServer, "hop": hop, "grpc-hop": serveGRPCHop, "deadline-client": deadlineClient,
 	}[role](arg)
 	if err != nil {
 		fmt.Println(err)
