@@ -115,7 +115,7 @@ type CodeRange struct {
 
 // Connections bounds what a proxy has open to the endpoints of a service. 0 is the default, which is given.
 type Connections struct {
-	Max            int           `json:"max,omitempty"`            // HTTP/1.1 and TCP, each proxy and service; no bound
+	Max            int           `json:"max,omitempty"`            // HTTP/1.1 (in the mesh: its requests under way) and TCP, each proxy and service; no bound
 	Requests       int           `json:"requests,omitempty"`       // in flight; no bound
 	Pending        int           `json:"pending,omitempty"`        // that wait for a connection or stream; 4,096 for each endpoint
 	Retries        int           `json:"retries,omitempty"`        // in flight; no bound

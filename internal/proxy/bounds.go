@@ -77,6 +77,12 @@ func (ep *endpoint) place(x *exchange, fresh bool) (l lease, free *h1conn, err e
 	}
 }
 
+// boundAsConnection reports whether a stream to an endpoint stands for a connection: between proxies, what a client
+// that speaks HTTP/1.1 or opaque bytes would have a connection for.
+func (x *exchange) boundAsConnection(ep *endpoint) bool {
+	return !ep.model.Plain && (x.opaque || !x.down.HTTP2())
+}
+
 // closeUnused closes an unused connection to another endpoint of the set.
 func (s *endpointSet) closeUnused(but *endpoint) bool {
 	for _, ep := range s.all {

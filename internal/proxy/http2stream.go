@@ -35,6 +35,7 @@ type h2stream struct {
 	serve          func() // server: the stream's exchange, as a task
 	gone           func() // told once when the peer gives the stream up
 	aborted        bool
+	lease          lease // client only
 }
 
 // newStream takes a stream object from the worker's pool and ties it to the codec's.
@@ -303,6 +304,7 @@ func (st *h2stream) Finish() {
 	if c.ep != nil && len(c.ep.waiters) > 0 {
 		c.ep.wakeWaiters()
 	}
+	st.lease.end()
 	*st = h2stream{serve: st.serve, in: st.in[:0]}
 	if len(c.w.streams) < maxPooled {
 		c.w.streams = append(c.w.streams, st)

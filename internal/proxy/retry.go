@@ -121,7 +121,8 @@ func (x *exchange) settle(f *Failure, h *message.Head) {
 	if e == nil {
 		return
 	}
-	if x.gone || f != nil && (f.Flag == flagClientGone || f.Stage == "stale" || f.Stage == "pick") || f == nil && h == nil {
+	ours := f != nil && (f.Flag == flagClientGone || f.Flag == flagOverload || f.Stage == "stale" || f.Stage == "pick")
+	if x.gone || ours || f == nil && h == nil { // nothing that the endpoint did
 		e.Abandon(x.try.at, x.try.probe)
 		return
 	}

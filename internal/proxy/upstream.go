@@ -150,10 +150,18 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		c.lease = place
 		return c, false, nil
 	}
+	var place lease
+	if x.boundAsConnection(ep) {
+		if place, _, err = ep.place(x, true); err != nil {
+			return nil, false, err
+		}
+	}
 	st, err := ep.openH2(x)
 	if err != nil {
+		place.end()
 		return nil, false, err
 	}
+	st.lease = place
 	return st, true, nil
 }
 
