@@ -47,8 +47,13 @@ func (s *Server) compile() {
 	mesh.Revision = v.revision
 	s.mesh.Store(mesh)
 	s.stats.revision.Set(float64(v.revision))
-	s.xds.Publish(&xds.Mesh{
-		Revision: v.revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services,
+	s.xds.Publish(forProxies(mesh))
+}
+
+// forProxies is a mesh as the server of proxies takes it.
+func forProxies(mesh *config.Mesh) *xds.Mesh {
+	return &xds.Mesh{
+		Revision: mesh.Revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services,
 		For: func(n model.ServiceName, client string) *model.Service {
 			if !mesh.HasOwnRules(n, client) {
 				return nil
@@ -56,5 +61,5 @@ func (s *Server) compile() {
 			svc, _ := mesh.ServiceFor(n, client)
 			return &svc
 		},
-	})
+	}
 }
