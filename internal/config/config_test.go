@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -23,28 +23,12 @@ var update = flag.Bool("update", false, "write the expected files anew")
 // golden compares got with the file, or writes it.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (-want +got):\n%s", file, d)
-	}
+	configtest.Golden(t, *update, file, got)
 }
 
 func source(t testing.TB, file string) document.Source {
 	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return document.Source{File: filepath.Base(file), Data: data}
+	return configtest.Source(t, file)
 }
 
 func registry(t testing.TB) Registry {
@@ -57,11 +41,7 @@ func registry(t testing.TB) Registry {
 }
 
 func TestBadFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad/*.bad.yaml")
-	if err != nil || len(files) < 40 {
-		t.Fatal(len(files), err)
-	}
-	for _, file := range files {
+	for _, file := range configtest.Files(t, "testdata/bad/*.bad.yaml", 170) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yaml"), func(t *testing.T) {
 			resources, problems := ParseSet([]document.Source{source(t, file)}, document.Limits{})
 			if resources != nil || !problems.Failed() {
@@ -69,9 +49,7 @@ func TestBadFiles(t *testing.T) {
 			}
 			var out bytes.Buffer
 			for _, p := range problems {
-				if p.File == "" || p.Line == 0 {
-					t.Errorf("no place: %v", p)
-				}
+				configtest.Told(t, p)
 				fmt.Fprintln(&out, p.Error())
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".want", out.Bytes())
@@ -82,11 +60,7 @@ func TestBadFiles(t *testing.T) {
 // TestGoodFiles compiles each file with the same registry and compares warnings, status, and what the
 // product page's proxy runs.
 func TestGoodFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/good/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
+	for _, file := range configtest.Files(t, "testdata/good/*.yaml", 1) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			resources, problems := ParseSet([]document.Source{source(t, file)}, document.Limits{})
 			if problems.Failed() {

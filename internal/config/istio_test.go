@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -107,9 +108,7 @@ func TestIstioBadFiles(t *testing.T) {
 				}
 				fmt.Fprintln(&out, name)
 				for _, p := range problems {
-					if p.Line == 0 || p.Column == 0 {
-						t.Errorf("%s: no place: %v", name, p)
-					}
+					configtest.Told(t, p)
 					fmt.Fprintln(&out, p.Error())
 				}
 			}

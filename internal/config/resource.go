@@ -134,7 +134,7 @@ func kindOf(d *document.Document, kinds []Kind) (Kind, *document.Problem) {
 			With("leave it out here")
 	default:
 		p = d.Problem(document.Path("kind"), fmt.Sprintf("the kind %q of %s is not supported in this version of Weft", d.Kind, d.APIVersion)).
-			With(document.DidYouMean(d.Kind, names))
+			With(cmp.Or(document.DidYouMean(d.Kind, names), "leave the document out here"))
 	}
 	return Kind{}, &p
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -212,7 +213,7 @@ func TestStandaloneGoodFiles(t *testing.T) {
 
 func TestStandaloneBadFiles(t *testing.T) {
 	names, err := filepath.Glob("testdata/standalone/bad/*.bad.yaml")
-	if err != nil || len(names) < 30 {
+	if err != nil || len(names) < 90 {
 		t.Fatal(len(names), err)
 	}
 	for _, name := range names {
@@ -223,9 +224,7 @@ func TestStandaloneBadFiles(t *testing.T) {
 			}
 			var out bytes.Buffer
 			for _, p := range problems {
-				if p.File == "" || p.Line == 0 {
-					t.Errorf("no place: %v", p)
-				}
+				configtest.Told(t, p)
 				if strings.Contains(p.Error(), "hunter2") || strings.Contains(p.Error(), "aHVudGVyMg") {
 					t.Errorf("a secret is shown: %v", p)
 				}

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -40,7 +41,7 @@ func (c *decoder) field(v reflect.Value, key, value *yaml.Node, parent *Field) {
 	at := parent.Key(key.Value)
 	target, ok := fieldByTag(v, key.Value)
 	if !ok {
-		c.add(key, at, "unknown field", DidYouMean(key.Value, fieldNames(v.Type())))
+		c.add(key, at, "unknown field", cmp.Or(DidYouMean(key.Value, fieldNames(v.Type())), "remove it"))
 		return
 	}
 	c.value(target, value, at)
@@ -67,7 +68,8 @@ func (c *decoder) value(v reflect.Value, n *yaml.Node, f *Field) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if !c.kind(n, yaml.MappingNode, "a mapping", f) {
+		if n.Kind != yaml.MappingNode {
+			c.add(n, f, "wants a mapping, has "+nodeWords(n), theFields(fieldNames(v.Type())))
 			return
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -82,6 +84,14 @@ func (c *decoder) value(v reflect.Value, n *yaml.Node, f *Field) {
 	default:
 		c.scalar(v, n, f)
 	}
+}
+
+// theFields words what a mapping may have, where that is short enough to be read.
+func theFields(names []string) string {
+	if len(names) == 0 || len(names) > 12 {
+		return ""
+	}
+	return "its fields are " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
 }
 
 func unmarshaler() reflect.Type { return reflect.TypeFor[json.Unmarshaler]() }
@@ -193,7 +203,8 @@ func (c *decoder) custom(u json.Unmarshaler, n *yaml.Node, f *Field) {
 		err = u.UnmarshalJSON(raw)
 	}
 	if err != nil {
-		c.add(n, f, "wrong value: "+clip(err.Error(), 160), "")
+		why, remedy, _ := strings.Cut(clip(err.Error(), 160), "; ")
+		c.add(n, f, "wrong value: "+why, remedy)
 	}
 }
 

@@ -30,7 +30,7 @@ func (x *expander) expand(n *yaml.Node, f *Field, depth int) *yaml.Node {
 		x.fail(n, nil, fmt.Sprintf("document has more than %d values once its aliases are expanded", x.lim.Nodes), "write it without nested aliases")
 	}
 	if depth > x.lim.Depth {
-		x.fail(n, nil, fmt.Sprintf("document is nested deeper than %d levels", x.lim.Depth), "")
+		x.fail(n, nil, fmt.Sprintf("document is nested deeper than %d levels", x.lim.Depth), "no resource is; look for brackets that are not closed")
 	}
 	if x.problem != nil {
 		return n
@@ -75,7 +75,7 @@ func (x *expander) mapping(n *yaml.Node, f *Field, depth int) *yaml.Node {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
-			x.fail(key, f, "a key must be a plain string", "")
+			x.fail(key, f, "a key must be a plain string", "write the name of a field")
 			return n
 		}
 		if key.Tag == "!!merge" {
@@ -113,12 +113,12 @@ func (x *expander) merge(out, m *yaml.Node, f *Field, seen map[string]*yaml.Node
 	case yaml.SequenceNode:
 		for _, c := range m.Content {
 			if c.Kind != yaml.MappingNode {
-				x.fail(c, f.Key("<<"), "merges something that is not a mapping", "")
+				x.fail(c, f.Key("<<"), "merges something that is not a mapping", "write an alias of a mapping, or its fields themselves")
 				return
 			}
 			x.merge(out, c, f, seen)
 		}
 	default:
-		x.fail(m, f.Key("<<"), "merges something that is not a mapping", "")
+		x.fail(m, f.Key("<<"), "merges something that is not a mapping", "write an alias of a mapping, or its fields themselves")
 	}
 }

@@ -157,6 +157,10 @@ func syntaxProblem(file string, c chunk, err error) Problem {
 		p.Remedy = "define it with &NAME before it is used, and quote a value that begins with *"
 	case strings.Contains(m[2], "cannot start any token"):
 		p.Remedy = "quote the value"
+	case strings.Contains(m[2], "did not find expected ','"):
+		p.Remedy = "close the bracket or brace that is open, and write commas between items"
+	default:
+		p.Remedy = "check indentation, quotes and brackets here and in the line before"
 	}
 	return p
 }

@@ -30,7 +30,7 @@ func (c *checker) admission(from *v1.FromNamespaces, selector *metav1.LabelSelec
 			break
 		}
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
-			c.add(at, "is no label selector: "+clipTo(err.Error(), 200), "")
+			c.add(at, "is no label selector: "+clipTo(err.Error(), 200), "write matchLabels, or matchExpressions with the operators In, NotIn, Exists and DoesNotExist")
 			break
 		}
 		out.Selector = selector

@@ -97,7 +97,7 @@ func (c *checker) subjectNames(in []v1.SubjectAltName, f *document.Field) (out [
 				c.add(at.Key("uri"), "is given, but type is Hostname", "write type: URI or remove it")
 			}
 			if n.Hostname == "" {
-				c.add(at.Key("hostname"), "is missing, and type is Hostname", "")
+				c.add(at.Key("hostname"), "is missing, and type is Hostname", "write the host name that the certificate has")
 				continue
 			}
 			c.hostname(string(n.Hostname), at.Key("hostname"))
@@ -120,7 +120,7 @@ func (c *checker) subjectNames(in []v1.SubjectAltName, f *document.Field) (out [
 // absoluteURI wants a URI with a scheme and something after it.
 func (c *checker) absoluteURI(s string, f *document.Field) {
 	if s == "" {
-		c.add(f, "is missing, and type is URI", "")
+		c.add(f, "is missing, and type is URI", "write the URI that the certificate has, for example a SPIFFE ID")
 		return
 	}
 	u, err := url.Parse(s)

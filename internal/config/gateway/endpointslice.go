@@ -149,11 +149,11 @@ func (c *checker) sliceEndpoint(in *sliceEndpoint, kind string, f *document.Fiel
 	for i, s := range in.Addresses {
 		ip, err := netip.ParseAddr(s)
 		if err != nil || ip.Is4() != (kind == "IPv4") || ip.Is4In6() {
-			c.add(addresses.Index(i), fmt.Sprintf("%q is no %s address", clip(s), kind), "")
+			c.add(addresses.Index(i), fmt.Sprintf("%q is no %s address", clip(s), kind), "write one of addressType, or a slice of its own for it")
 			continue
 		}
 		if ip.IsUnspecified() || ip.IsMulticast() {
-			c.add(addresses.Index(i), fmt.Sprintf("%s cannot be connected to", ip), "")
+			c.add(addresses.Index(i), fmt.Sprintf("%s cannot be connected to", ip), "write the address of one endpoint")
 			continue
 		}
 		out = append(out, SliceEndpoint{Address: ip, Ready: ready, Leaving: leaving})

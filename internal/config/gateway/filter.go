@@ -117,7 +117,7 @@ func (c *checker) filterShape(filter *v1.HTTPRouteFilter, f *document.Field) boo
 			c.add(f.Key("type"), fmt.Sprintf("the filter %s is not supported in this version of Weft", x.kind), "remove it")
 			ok = false
 		case mine && !x.set:
-			c.add(f.Key(x.field), fmt.Sprintf("is missing, and type is %s", x.kind), "")
+			c.add(f.Key(x.field), fmt.Sprintf("is missing, and type is %s", x.kind), "write "+x.field+" with what the filter does, or another type")
 			ok = false
 		case !mine && x.set:
 			c.add(f.Key(x.field), fmt.Sprintf("is given, but type is %q", filter.Type), fmt.Sprintf("write type: %s or remove it", x.kind))

@@ -62,7 +62,7 @@ func (c *checker) corsOrigin(s string, f *document.Field) string {
 		return ""
 	case m[6] != "":
 		if port := strings.TrimLeft(m[6], "0"); port == "" || len(port) == 5 && port > "65535" {
-			c.add(f, fmt.Sprintf("%q has a port that is not 1 to 65535", s), "")
+			c.add(f, fmt.Sprintf("%q has a port that is not 1 to 65535", s), "write one of these, or none for the scheme's own")
 			return ""
 		}
 	}

@@ -28,7 +28,7 @@ func (c *checker) headerValues(in []v1.HTTPHeader, f *document.Field) []model.He
 		name := c.changedHeader(string(h.Name), seen, at.Key("name"))
 		switch {
 		case h.Value == "":
-			c.add(at.Key("value"), "is missing or empty", "")
+			c.add(at.Key("value"), "is missing or empty", "write the value, or take the header out with remove")
 		case len(h.Value) > 4096:
 			c.add(at.Key("value"), fmt.Sprintf("has %d bytes, at most 4096 are allowed", len(h.Value)), "")
 		case strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):

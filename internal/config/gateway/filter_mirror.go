@@ -33,7 +33,7 @@ func (c *checker) fraction(in *v1.Fraction, f *document.Field) float64 {
 	n, d := in.Numerator, deref(in.Denominator, 100)
 	switch {
 	case !c.doc.Has(f.Key("numerator")):
-		c.add(f.Key("numerator"), "is missing", "")
+		c.add(f.Key("numerator"), "is missing", "write how many of denominator (default 100) are mirrored")
 	case n < 0:
 		c.add(f.Key("numerator"), fmt.Sprintf("wants an integer from 0, has %d", n), "")
 	case d < 1:

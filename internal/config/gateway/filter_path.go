@@ -77,7 +77,7 @@ func (c *checker) pathChange(p *v1.HTTPPathModifier, f *document.Field) *model.P
 		at, mine := f.Key(x.field), string(p.Type) == x.kind
 		switch {
 		case mine && x.value == nil:
-			c.add(at, "is missing, and type is "+x.kind, "")
+			c.add(at, "is missing, and type is "+x.kind, "write "+x.field+" with the new path, or another type")
 		case mine:
 			out.Type, out.Value = x.as, *x.value
 			c.newPath(out, at)

@@ -30,11 +30,15 @@ func ParseReferenceGrant(d *document.Document) (*Grant, document.Problems) {
 	}
 	from, to := document.Path("spec", "from"), document.Path("spec", "to")
 	for _, x := range []struct {
-		n int
-		f *document.Field
-	}{{len(in.Spec.From), from}, {len(in.Spec.To), to}} {
+		n      int
+		f      *document.Field
+		remedy string
+	}{
+		{len(in.Spec.From), from, "write group, kind and namespace of those who may refer"},
+		{len(in.Spec.To), to, "write group and kind of what they may refer to"},
+	} {
 		if x.n == 0 {
-			c.add(x.f, "is missing or empty", "")
+			c.add(x.f, "is missing or empty", x.remedy)
 		}
 		c.atMost(x.n, maxItems, "items", x.f)
 	}
@@ -56,7 +60,7 @@ func ParseReferenceGrant(d *document.Document) (*Grant, document.Problems) {
 
 func (c *checker) grantKind(kind string, at *document.Field) {
 	if kind == "" {
-		c.add(at.Key("kind"), "is missing", "")
+		c.add(at.Key("kind"), "is missing", "write a kind, for example HTTPRoute or Service")
 	}
 	if !c.doc.Has(at.Key("group")) {
 		c.add(at.Key("group"), "is missing", `the group of Service and Secret is written ""`)

@@ -13,10 +13,9 @@ import (
 // ParseGRPCRoute checks a GRPCRoute. A method of gRPC is a path, /service/method, so that its rules become
 // those of an HTTPRoute (GEP-1016). When the problems Failed the route must not be used.
 func ParseGRPCRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	c := &checker{doc: d, parent: place}
 	var in v1.GRPCRoute
-	c.problems = d.Decode(&in)
-	if c.problems.Failed() {
+	c, ok := decodeRoute(d, place, &in)
+	if !ok {
 		return nil, c.problems
 	}
 	spec := document.Path("spec")

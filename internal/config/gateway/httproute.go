@@ -22,10 +22,9 @@ const (
 
 // ParseHTTPRoute checks an HTTPRoute. When the problems Failed the route must not be used.
 func ParseHTTPRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	c := &checker{doc: d, parent: place}
 	var in v1.HTTPRoute
-	c.problems = d.Decode(&in)
-	if c.problems.Failed() {
+	c, ok := decodeRoute(d, place, &in)
+	if !ok {
 		return nil, c.problems
 	}
 	spec := document.Path("spec")

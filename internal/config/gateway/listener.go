@@ -108,7 +108,7 @@ func (c *checker) addresses(in []v1.GatewaySpecAddress, f *document.Field) []net
 			c.add(at.Key("value"), fmt.Sprintf("%q is no IP address", clip(a.Value)), "for example 127.0.0.1, or 0.0.0.0 for all")
 			continue
 		case seen[ip]:
-			c.add(at.Key("value"), fmt.Sprintf("the address %s is here twice", ip), "")
+			c.add(at.Key("value"), fmt.Sprintf("the address %s is here twice", ip), "write it once")
 		}
 		seen[ip] = true
 		out = append(out, ip)

@@ -94,20 +94,20 @@ func (c *checker) absolutePath(s string, f *document.Field) {
 	}
 	for _, bad := range []string{"//", "/./", "/../", "%2f", "%2F", "#"} {
 		if strings.Contains(s, bad) {
-			c.add(f, fmt.Sprintf("%q must not contain %q", s, bad), "")
+			c.add(f, fmt.Sprintf("%q must not contain %q", s, bad), "write the path as it is after normalization")
 			return
 		}
 	}
 	for _, bad := range []string{"/..", "/."} {
 		if strings.HasSuffix(s, bad) {
-			c.add(f, fmt.Sprintf("%q must not end with %q", s, bad), "")
+			c.add(f, fmt.Sprintf("%q must not end with %q", s, bad), "write the path as it is after normalization")
 			return
 		}
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' {
 			if len(s) < i+3 || strings.Trim(s[i+1:i+3], "0123456789abcdefABCDEF") != "" {
-				c.add(f, fmt.Sprintf("%q has a \"%%\" without two hexadecimal digits", s), "")
+				c.add(f, fmt.Sprintf("%q has a \"%%\" without two hexadecimal digits", s), "write %25 for the sign itself")
 				return
 			}
 			continue
@@ -156,11 +156,14 @@ func (c *checker) regexp(s string, f *document.Field) {
 	c.add(f, fmt.Sprintf("regular expression %q does not compile: %s", s, message), "the syntax is RE2: no lookaround, no backreferences")
 }
 
+// nameRemedy is what the name of a field may have (RFC 9110, section 5.6.2).
+const nameRemedy = "write letters, digits and !#$%&'*+-.^_`|~ only"
+
 // headerName wants a token (RFC 9110, section 5.6.2) of at most 256 bytes.
 func (c *checker) headerName(s string, f *document.Field) bool {
 	switch {
 	case s == "":
-		c.add(f, "is missing or empty", "")
+		c.add(f, "is missing or empty", "write the field's name")
 		return false
 	case len(s) > 256:
 		c.add(f, fmt.Sprintf("has %d bytes, at most 256 are allowed", len(s)), "")
@@ -168,7 +171,7 @@ func (c *checker) headerName(s string, f *document.Field) bool {
 	}
 	for i := range len(s) {
 		if !isAlnum(s[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			remedy := ""
+			remedy := nameRemedy
 			if s[i] == ':' {
 				remedy = "pseudo-header fields cannot be used; match path and method by their own fields"
 			}

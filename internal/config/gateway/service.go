@@ -134,11 +134,11 @@ func (c *checker) servicePorts(ports []corePort, f *document.Field) []ServicePor
 			c.add(at.Key("port"), fmt.Sprintf("wants a port 1 to 65535, has %d", p.Port), "")
 			continue
 		case numbers[p.Port]:
-			c.add(at.Key("port"), fmt.Sprintf("the port %d is here twice", p.Port), "")
+			c.add(at.Key("port"), fmt.Sprintf("the port %d is here twice", p.Port), "numbers of ports are unique")
 		case p.Name == "" && len(ports) > 1:
 			c.add(at.Key("name"), "is missing", "name every port when there are several")
 		case p.Name != "" && names[p.Name]:
-			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", p.Name), "")
+			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", p.Name), "names of ports are unique")
 		}
 		numbers[p.Port], names[p.Name] = true, true
 		if p.Name != "" {
@@ -164,7 +164,7 @@ func (c *checker) protocol(p corePort, f *document.Field) model.Protocol {
 	if p.AppProtocol != nil {
 		proto, err := model.ParseProtocol(*p.AppProtocol)
 		if err != nil {
-			c.add(f.Key("appProtocol"), err.Error(), "")
+			c.add(f.Key("appProtocol"), err.Error(), "leave it out where the protocol is to be detected")
 		}
 		return proto
 	}
@@ -187,7 +187,7 @@ func (c *checker) label(key, value string, f *document.Field) {
 		prefix, name = "", key
 	}
 	if !labelName.MatchString(name) || ok && document.CheckSubdomain(prefix) != "" {
-		c.add(f, fmt.Sprintf("%q is no valid label name", key), "")
+		c.add(f, fmt.Sprintf("%q is no valid label name", key), "wants at most 63 letters, digits, - _ ., and before a slash a DNS name")
 	}
 	if !labelValue.MatchString(value) {
 		c.add(f, fmt.Sprintf("%q is no valid label value", value), "wants at most 63 letters, digits, - _ .")

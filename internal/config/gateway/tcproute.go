@@ -12,29 +12,22 @@ const maxSNI = 1024
 // ParseTCPRoute checks a TCPRoute, which has one rule that takes every connection. When the problems Failed
 // the route must not be used.
 func ParseTCPRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	c := &checker{doc: d, parent: place}
 	var in v1.TCPRoute
-	c.problems = d.Decode(&in)
-	if c.problems.Failed() {
+	c, ok := decodeRoute(d, place, &in)
+	if !ok {
 		return nil, c.problems
 	}
-	spec := document.Path("spec")
-	out := c.route(&in.Spec.CommonRouteSpec, nil, spec)
-	rules := make([]streamRule, len(in.Spec.Rules))
-	for i, r := range in.Spec.Rules {
-		rules[i] = streamRule{r.Name, r.BackendRefs}
-	}
-	out.Rules = c.streamRules(rules, spec.Key("rules"))
+	out := c.route(&in.Spec.CommonRouteSpec, nil, document.Path("spec"))
+	out.Rules = c.streamRules(each(in.Spec.Rules, func(r v1.TCPRouteRule) streamRule { return streamRule{r.Name, r.BackendRefs} }))
 	return out, c.problems
 }
 
 // ParseTLSRoute checks a TLSRoute, which takes the connections whose server name (SNI, RFC 6066) is one of its host
 // names. Its rule has them as Hosts.
 func ParseTLSRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	c := &checker{doc: d, parent: place}
 	var in v1.TLSRoute
-	c.problems = d.Decode(&in)
-	if c.problems.Failed() {
+	c, ok := decodeRoute(d, place, &in)
+	if !ok {
 		return nil, c.problems
 	}
 	spec := document.Path("spec")
@@ -44,11 +37,7 @@ func ParseTLSRoute(d *document.Document, place Place) (*Route, document.Problems
 		c.add(hosts, "is missing or empty", "write the server names (SNI) of the connections that the route takes")
 	}
 	out.Hostnames = c.hostnames(in.Spec.Hostnames, maxSNI, hosts)
-	rules := make([]streamRule, len(in.Spec.Rules))
-	for i, r := range in.Spec.Rules {
-		rules[i] = streamRule{r.Name, r.BackendRefs}
-	}
-	out.Rules = c.streamRules(rules, spec.Key("rules"))
+	out.Rules = c.streamRules(each(in.Spec.Rules, func(r v1.TLSRouteRule) streamRule { return streamRule{r.Name, r.BackendRefs} }))
 	for i := range out.Rules {
 		out.Rules[i].Hosts = out.Hostnames
 	}
@@ -57,21 +46,30 @@ func ParseTLSRoute(d *document.Document, place Place) (*Route, document.Problems
 
 // ParseUDPRoute checks a UDPRoute and refuses it: Weft carries connections, and UDP has none.
 func ParseUDPRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	c := &checker{doc: d, parent: place}
 	var in v1.UDPRoute
-	c.problems = d.Decode(&in)
-	if c.problems.Failed() {
+	c, ok := decodeRoute(d, place, &in)
+	if !ok {
 		return nil, c.problems
 	}
-	spec := document.Path("spec")
-	out := c.route(&in.Spec.CommonRouteSpec, nil, spec)
-	rules := make([]streamRule, len(in.Spec.Rules))
-	for i, r := range in.Spec.Rules {
-		rules[i] = streamRule{r.Name, r.BackendRefs}
-	}
-	out.Rules = c.streamRules(rules, spec.Key("rules"))
+	out := c.route(&in.Spec.CommonRouteSpec, nil, document.Path("spec"))
+	out.Rules = c.streamRules(each(in.Spec.Rules, func(r v1.UDPRouteRule) streamRule { return streamRule{r.Name, r.BackendRefs} }))
 	c.add(document.Path("kind"), "a UDPRoute is not supported: "+noUDP, "remove it")
 	return out, c.problems
+}
+
+// decodeRoute reads a route's document. It reports whether the rest can be checked.
+func decodeRoute(d *document.Document, place Place, into any) (*checker, bool) {
+	c := &checker{doc: d, parent: place}
+	c.problems = d.Decode(into)
+	return c, !c.problems.Failed()
+}
+
+func each[A, B any](in []A, f func(A) B) []B {
+	out := make([]B, len(in))
+	for i := range in {
+		out[i] = f(in[i])
+	}
+	return out
 }
 
 // noUDP is why UDP is refused.
@@ -83,8 +81,9 @@ type streamRule struct {
 	backends []v1.BackendRef
 }
 
-// streamRules reads the one rule of a route for opaque bytes.
-func (c *checker) streamRules(in []streamRule, f *document.Field) []Rule {
+// streamRules reads the one rule of a route for opaque bytes, which is in spec.rules.
+func (c *checker) streamRules(in []streamRule) []Rule {
+	f := document.Path("spec", "rules")
 	if len(in) == 0 {
 		c.add(f, "is missing or empty", "write one rule with backendRefs")
 		return nil

@@ -61,7 +61,7 @@ func (c *checker) authority(s string, f *document.Field) (host string, port uint
 	if ok {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
-			c.add(f, fmt.Sprintf("%q has no port 1 to 65535 after its colon", clip(s)), "")
+			c.add(f, fmt.Sprintf("%q has no port 1 to 65535 after its colon", clip(s)), "write a port, or no colon")
 		}
 		port = uint16(n)
 	}
@@ -146,7 +146,7 @@ func (c *checker) groups(r *regexRewrite, f *document.Field) {
 	for i := 0; i+1 < len(r.Rewrite); i++ {
 		if d := r.Rewrite[i+1]; r.Rewrite[i] == '\\' && d >= '0' && d <= '9' {
 			if int(d-'0') > re.NumSubexp() {
-				c.add(f.Key("rewrite"), fmt.Sprintf("\\%c is no group of match, which has %d", d, re.NumSubexp()), "")
+				c.add(f.Key("rewrite"), fmt.Sprintf("\\%c is no group of match, which has %d", d, re.NumSubexp()), "refer to groups from \\1 on, and to all of it by \\0")
 			}
 			i++
 		}
@@ -189,7 +189,7 @@ func (c *checker) fields(in map[string]string, f *document.Field) []model.Header
 			continue
 		}
 		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			c.add(at, "has a control character", "")
+			c.add(at, "has a control character", "a header's value is one line of text")
 			continue
 		}
 		if value, ok := c.literal(value, at); ok {

@@ -86,17 +86,17 @@ func (c *checker) hash(in *hashLB, out *model.Balance, f *document.Field) {
 	case in.HTTPHeaderName != nil:
 		key.Header = strings.ToLower(*in.HTTPHeaderName)
 		if !isToken(key.Header) {
-			c.add(f.Key("httpHeaderName"), fmt.Sprintf("%q is no field name", clip(key.Header)), "")
+			c.add(f.Key("httpHeaderName"), fmt.Sprintf("%q is no field name", clip(key.Header)), "wants letters, digits and - (RFC 9110, section 5.1)")
 		}
 	case in.HTTPCookie != nil:
 		at := f.Key("httpCookie")
 		c.refuseAny(at, "HTTPCookie", "attributes")
 		key.Cookie, key.Path, key.TTL = in.HTTPCookie.Name, in.HTTPCookie.Path, of(in.HTTPCookie.TTL)
 		if !isToken(strings.ToLower(key.Cookie)) {
-			c.add(at.Key("name"), fmt.Sprintf("%q is no name of a cookie", clip(key.Cookie)), "")
+			c.add(at.Key("name"), fmt.Sprintf("%q is no name of a cookie", clip(key.Cookie)), "wants letters, digits, - and _ (RFC 6265, section 4.1.1)")
 		}
 		if strings.ContainsFunc(key.Path, func(r rune) bool { return r <= ' ' || r == ';' || r > '~' }) {
-			c.add(at.Key("path"), fmt.Sprintf("%q is no path of a cookie", clip(key.Path)), "")
+			c.add(at.Key("path"), fmt.Sprintf("%q is no path of a cookie", clip(key.Path)), "write one that begins with a slash and has no semicolon")
 		}
 	case in.UseSourceIP != nil && *in.UseSourceIP:
 		key.Source = true
@@ -161,7 +161,7 @@ func (c *checker) locality(in *localityLB, f *document.Field) *model.Locality {
 		case x.From == "":
 			c.add(at.Key("from"), "is missing", `write a locality such as "region/zone/*"`)
 		case total != 100:
-			c.add(at.Key("to"), fmt.Sprintf("adds up to %d, not 100", total), "")
+			c.add(at.Key("to"), fmt.Sprintf("adds up to %d, not 100", total), "write percentages that add up to 100")
 		}
 		out.Distribute = append(out.Distribute, model.LocalityShare{From: x.From, To: share})
 	}

@@ -50,7 +50,7 @@ func (c *checker) refuse(f *document.Field, name string) {
 
 // idle warns of a field that is without effect, with the reason that Fields has.
 func (c *checker) idle(f *document.Field, name string) {
-	c.problems = append(c.problems, c.doc.KeyProblem(f, idleness(name)).AsWarning())
+	c.problems = append(c.problems, c.doc.KeyProblem(f, idleness(name)).With("remove it").AsWarning())
 }
 
 // refuseAny refuses those of the fields of f that are there. prefix is the name of Istio's message.

@@ -34,7 +34,7 @@ func ParseDestinationRule(d *document.Document) (*DestinationRule, document.Prob
 			c.add(at.Key("name"), fmt.Sprintf("%q is no valid name", clip(s.Name)), "wants letters, digits, - and .")
 			continue
 		case twice:
-			c.add(at.Key("name"), fmt.Sprintf("the subset %q is here twice", clip(s.Name)), "")
+			c.add(at.Key("name"), fmt.Sprintf("the subset %q is here twice", clip(s.Name)), "names of subsets are unique")
 			continue
 		}
 		c.labels(s.Labels, at.Key("labels"))

@@ -169,7 +169,7 @@ func (c *checker) keys(in *serverTLS, out *Server, f *document.Field) {
 	}
 	secret := func(name string, at *document.Field) {
 		if document.CheckSubdomain(name) != "" {
-			c.add(at, fmt.Sprintf("%q is no name of a Secret", clip(name)), "")
+			c.add(at, fmt.Sprintf("%q is no name of a Secret", clip(name)), document.CheckSubdomain(name))
 		}
 		out.Keys = append(out.Keys, TLSFiles{Secret: name, At: c.position(at)})
 	}

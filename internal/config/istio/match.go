@@ -42,7 +42,7 @@ func (c *checker) match(in *httpMatch, f *document.Field) (out model.Match, gate
 func (c *checker) source(labels map[string]string, namespace string, f *document.Field) *model.SourceMatch {
 	c.labels(labels, f.Key("sourceLabels"))
 	if namespace != "" && document.CheckLabel(namespace) != "" {
-		c.add(f.Key("sourceNamespace"), fmt.Sprintf("%q is no namespace", clip(namespace)), "")
+		c.add(f.Key("sourceNamespace"), fmt.Sprintf("%q is no namespace", clip(namespace)), document.CheckLabel(namespace))
 	}
 	if len(labels) == 0 && namespace == "" {
 		return nil
@@ -93,7 +93,7 @@ func (c *checker) values(in map[string]stringMatch, f *document.Field, header, n
 				continue
 			}
 		} else if name == "" {
-			c.add(at, "is the name of no query parameter", "")
+			c.add(at, "is the name of no query parameter", "write the parameter's name")
 			continue
 		}
 		if seen[v.Name] {

@@ -43,7 +43,7 @@ func (c *checker) retries(in *httpRetry, out *model.Policy, f *document.Field) {
 		c.add(f.Key("attempts"), fmt.Sprintf("wants an integer 0 to %d, has %d", maxAttempts, in.Attempts), "more would multiply the load of a service that fails")
 	}
 	if in.Backoff != nil && in.Backoff.Duration < time.Millisecond {
-		c.add(f.Key("backoff"), "is less than 1ms", "")
+		c.add(f.Key("backoff"), "is less than 1ms", "write 1ms or more, for example 25ms")
 	}
 	out.BackendTimeout = of(in.PerTryTimeout)
 	if in.RetryRemoteLocalities != nil && *in.RetryRemoteLocalities {
@@ -122,7 +122,7 @@ func (c *checker) delay(in *faultDelay, out *model.Fault, f *document.Field) {
 	case in.FixedDelay == nil:
 		c.add(f.Key("fixedDelay"), "is missing", "write a duration such as 5s")
 	case in.FixedDelay.Duration < time.Millisecond:
-		c.add(f.Key("fixedDelay"), "is less than 1ms", "")
+		c.add(f.Key("fixedDelay"), "is less than 1ms", "write 1ms or more, for example 5s")
 	}
 	out.Delay = of(in.FixedDelay)
 	switch {

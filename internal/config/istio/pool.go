@@ -77,10 +77,10 @@ func (c *checker) clientTLS(in *clientTLS, up *model.Upstream, t *Traffic, f *do
 		c.add(f, "has a client certificate, which SIMPLE does not send", "write mode: MUTUAL")
 	}
 	if in.CredentialName != "" && document.CheckSubdomain(in.CredentialName) != "" {
-		c.add(f.Key("credentialName"), fmt.Sprintf("%q is no name of a Secret", clip(in.CredentialName)), "")
+		c.add(f.Key("credentialName"), fmt.Sprintf("%q is no name of a Secret", clip(in.CredentialName)), document.CheckSubdomain(in.CredentialName))
 	}
 	if in.SNI != "" && document.CheckSubdomain(strings.ToLower(in.SNI)) != "" {
-		c.add(f.Key("sni"), fmt.Sprintf("%q is no valid host name", clip(in.SNI)), "")
+		c.add(f.Key("sni"), fmt.Sprintf("%q is no valid host name", clip(in.SNI)), document.CheckSubdomain(strings.ToLower(in.SNI)))
 	}
 	c.atMost(len(in.SubjectAltNames), maxItems, "names", f.Key("subjectAltNames"))
 	up.TLS = &model.UpstreamTLS{Hostname: strings.ToLower(in.SNI), Names: in.SubjectAltNames}

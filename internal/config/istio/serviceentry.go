@@ -74,7 +74,7 @@ func (c *checker) addresses(in []string, out *ServiceEntry, f *document.Field) {
 		case strings.Contains(s, "/"):
 			c.add(at, fmt.Sprintf("%q is a range of addresses, which is not supported in this version of Weft", clip(s)), "write the one address that stands for the service, or none")
 		case err != nil || ip.Zone() != "" || ip.IsUnspecified():
-			c.add(at, fmt.Sprintf("%q is no address", clip(s)), "")
+			c.add(at, fmt.Sprintf("%q is no address", clip(s)), "write an IP address, which clients call the service by, or leave addresses out")
 		case i > 0:
 			c.add(at, "a second address is not supported in this version of Weft", "write one address, or one ServiceEntry for each")
 		case len(out.Hosts) > 1:
@@ -115,11 +115,11 @@ func (c *checker) entryPorts(in []servicePort, out *ServiceEntry, f *document.Fi
 		case p.Name == "":
 			c.add(at.Key("name"), "is missing or empty", "name every port")
 		case out.hasPort(p.Name):
-			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", clip(p.Name)), "")
+			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", clip(p.Name)), "names of ports are unique")
 		}
 		for _, other := range out.Ports {
 			if other.Number == port.Number && port.Number != 0 {
-				c.add(at.Key("number"), fmt.Sprintf("the port %d is here twice", port.Number), "")
+				c.add(at.Key("number"), fmt.Sprintf("the port %d is here twice", port.Number), "numbers of ports are unique")
 			}
 		}
 		port.Protocol = c.protocol(p.Protocol, at.Key("protocol"))

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,14 +30,14 @@ const maxDuration = 24 * time.Hour
 func (d *duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("a duration is a string such as \"1.5s\"")
+		return errors.New("it is no string; write one such as \"1.5s\"")
 	}
 	v, err := time.ParseDuration(s)
 	switch {
 	case err != nil || strings.HasPrefix(s, "+"):
 		return fmt.Errorf("%q is no duration; write one such as \"1.5s\"", clip(s))
 	case v < 0 || v > maxDuration:
-		return fmt.Errorf("%q is not between 0 and 24h", clip(s))
+		return fmt.Errorf("%q is not between 0 and 24h; write one such as \"1.5s\"", clip(s))
 	}
 	d.Duration = v
 	return nil

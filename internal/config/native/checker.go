@@ -106,7 +106,7 @@ func (c *checker) token(s, what string, f *document.Field) bool {
 	}
 	for i := range len(s) {
 		if !isAlnum(s[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
-			c.add(f, fmt.Sprintf("%q has %q, which no name of a %s has", clip(s), s[i:i+1], what), "")
+			c.add(f, fmt.Sprintf("%q has %q, which no name of a %s has", clip(s), s[i:i+1], what), "write letters, digits and !#$%&'*+-.^_`|~ only")
 			return false
 		}
 	}
@@ -122,7 +122,7 @@ func (c *checker) cookiePath(s string, f *document.Field) {
 	case len(s) > 1024:
 		c.add(f, fmt.Sprintf("has %d bytes, at most 1024 are allowed", len(s)), "")
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == ';' }):
-		c.add(f, fmt.Sprintf("%q has a character that no path of a cookie has", clip(s)), "")
+		c.add(f, fmt.Sprintf("%q has a character that no path of a cookie has", clip(s)), "leave out semicolons and what is not ASCII")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
 )
 
@@ -70,8 +71,8 @@ func canonical(field string) string {
 // TestEveryFieldIsTested wants each field in a good file, and each leaf to be the fault of a bad one.
 func TestEveryFieldIsTested(t *testing.T) {
 	good, bad := map[string]bool{}, map[string]bool{}
-	for _, file := range files(t, "testdata/good/*.yaml", 3) {
-		for _, d := range documents(t, file) {
+	for _, file := range configtest.Files(t, "testdata/good/*.yaml", 3) {
+		for _, d := range configtest.Documents(t, file) {
 			var root struct {
 				Spec map[string]any `yaml:"spec"`
 			}
@@ -81,8 +82,8 @@ func TestEveryFieldIsTested(t *testing.T) {
 			collect(root.Spec, "", good)
 		}
 	}
-	for _, file := range files(t, "testdata/bad/*.bad.yaml", 10) {
-		for _, d := range documents(t, file) {
+	for _, file := range configtest.Files(t, "testdata/bad/*.bad.yaml", 10) {
+		for _, d := range configtest.Documents(t, file) {
 			_, problems := Parse(&d)
 			for _, p := range problems {
 				field := canonical(p.Field)

@@ -69,7 +69,7 @@ func (c *checker) absolutePath(s string, f *document.Field) {
 	}
 	for _, bad := range []string{"//", "/./", "/../", "%2f", "%2F", "#", "?"} {
 		if strings.Contains(s, bad) {
-			remedy := ""
+			remedy := "write the path as it is after normalization"
 			if bad == "?" {
 				remedy = "match the query with queryParams"
 			}
@@ -78,14 +78,14 @@ func (c *checker) absolutePath(s string, f *document.Field) {
 		}
 	}
 	if strings.HasSuffix(s, "/.") || strings.HasSuffix(s, "/..") {
-		c.add(f, fmt.Sprintf("%q must not end with a dot segment", clip(s)), "")
+		c.add(f, fmt.Sprintf("%q must not end with a dot segment", clip(s)), "write the path as it is after normalization")
 		return
 	}
 	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '%':
 			if len(s) < i+3 || strings.Trim(s[i+1:i+3], "0123456789abcdefABCDEF") != "" {
-				c.add(f, fmt.Sprintf("%q has a \"%%\" without two hexadecimal digits", clip(s)), "")
+				c.add(f, fmt.Sprintf("%q has a \"%%\" without two hexadecimal digits", clip(s)), "write %25 for the sign itself")
 				return
 			}
 		case !isAlnum(s[i]) && strings.IndexByte("-/._~!$&'()*+,;=:@", s[i]) < 0:

@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -19,49 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the expected files anew")
 
-// golden compares got with the file, or writes it.
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (-want +got):\n%s", file, d)
-	}
-}
-
-// documents reads a file whose documents are all right as such.
-func documents(t testing.TB, file string) []document.Document {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	docs, problems := document.ParseSet([]document.Source{{File: filepath.Base(file), Data: data}}, document.Limits{})
-	if len(problems) > 0 || len(docs) == 0 {
-		t.Fatalf("%s: %d documents, %v", file, len(docs), problems)
-	}
-	return docs
-}
-
-func files(t testing.TB, pattern string, atLeast int) []string {
-	t.Helper()
-	out, err := filepath.Glob(pattern)
-	if err != nil || len(out) < atLeast {
-		t.Fatal(len(out), err)
-	}
-	return out
-}
-
 func TestGoodFiles(t *testing.T) {
-	for _, file := range files(t, "testdata/good/*.yaml", 3) {
+	for _, file := range configtest.Files(t, "testdata/good/*.yaml", 3) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			type result struct {
 				*Policy
@@ -70,7 +27,7 @@ func TestGoodFiles(t *testing.T) {
 				Warnings []string `json:",omitempty"`
 			}
 			var out []result
-			docs := documents(t, file)
+			docs := configtest.Documents(t, file)
 			for i := range docs {
 				p, problems := Parse(&docs[i])
 				if problems.Failed() {
@@ -87,7 +44,7 @@ func TestGoodFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".want.json", append(text, '\n'))
+			configtest.Golden(t, *update, strings.TrimSuffix(file, ".yaml")+".want.json", append(text, '\n'))
 		})
 	}
 }
@@ -112,23 +69,21 @@ func checkMatches(t testing.TB, p *Policy) {
 
 // TestBadFiles wants every document of every file to be refused, with place and field.
 func TestBadFiles(t *testing.T) {
-	for _, file := range files(t, "testdata/bad/*.bad.yaml", 10) {
+	for _, file := range configtest.Files(t, "testdata/bad/*.bad.yaml", 10) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yaml"), func(t *testing.T) {
 			var out bytes.Buffer
-			docs := documents(t, file)
+			docs := configtest.Documents(t, file)
 			for i := range docs {
 				_, problems := Parse(&docs[i])
 				if !problems.Failed() {
 					t.Errorf("line %d: taken", docs[i].Line)
 				}
 				for _, p := range problems {
-					if p.File == "" || p.Line == 0 || p.Column == 0 || p.Field == "" {
-						t.Errorf("no place: %v", p)
-					}
+					configtest.Told(t, p)
 					fmt.Fprintln(&out, p.Error())
 				}
 			}
-			golden(t, strings.TrimSuffix(file, ".yaml")+".want", out.Bytes())
+			configtest.Golden(t, *update, strings.TrimSuffix(file, ".yaml")+".want", out.Bytes())
 		})
 	}
 }
@@ -136,8 +91,8 @@ func TestBadFiles(t *testing.T) {
 // FuzzParse wants that nothing panics, that what is accepted can be run, and that its text form is whole.
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml"} {
-		for _, file := range files(f, pattern, 3) {
-			for _, d := range documents(f, file) {
+		for _, file := range configtest.Files(f, pattern, 3) {
+			for _, d := range configtest.Documents(f, file) {
 				f.Add([]byte(d.Text))
 			}
 		}

@@ -141,7 +141,7 @@ func (c *checker) hedge(h *hedging, out *model.Policy, f *document.Field) *model
 	case h.Delay.v == nil:
 		c.add(at, "is missing", `write how long the first try has before a second is sent, for example "100ms"`)
 	case end > 0 && hedge.Delay >= end:
-		c.add(at, fmt.Sprintf("is %s, not shorter than %s, which is %s: no second try would be sent", short(hedge.Delay), what, short(end)), "")
+		c.add(at, fmt.Sprintf("is %s, not shorter than %s, which is %s: no second try would be sent", short(hedge.Delay), what, short(end)), "write a shorter delay, or a longer "+what)
 	}
 	return hedge
 }
@@ -154,7 +154,7 @@ func (c *checker) session(s *sessionPersistence, f *document.Field) *model.Sessi
 		Idle:     c.duration(s.IdleTimeout, time.Second, 365*maxDuration, f.Key("idleTimeout")),
 	}
 	if out.Absolute > 0 && out.Idle > out.Absolute {
-		c.add(f.Key("idleTimeout"), fmt.Sprintf("is %s, longer than absoluteTimeout, which is %s", short(out.Idle), short(out.Absolute)), "")
+		c.add(f.Key("idleTimeout"), fmt.Sprintf("is %s, longer than absoluteTimeout, which is %s", short(out.Idle), short(out.Absolute)), "write at most as much as absoluteTimeout")
 	}
 	if h := s.Header; h != nil && c.token(*h, "header", f.Key("header")) {
 		out.Header = strings.ToLower(*h)
