@@ -75,8 +75,11 @@ func TestWrongFields(t *testing.T) {
 		files string
 		mesh  bool
 	}{
-		{"testdata/good/*.yaml", true}, {"native/testdata/good/*.yaml", true}, {"testdata/istio/good/*.yaml", true},
-		{"testdata/istio/gateway/*.yaml", false}, {"testdata/standalone/good/*.yaml", false},
+		{"testdata/good/*.yaml", true},
+		{"native/testdata/good/*.yaml", true},
+		{"testdata/istio/good/*.yaml", true},
+		{"testdata/istio/gateway/*.yaml", false},
+		{"testdata/standalone/good/*.yaml", false},
 	} {
 		for _, file := range configtest.Files(t, set.files, 1) {
 			dec := yaml.NewDecoder(bytes.NewReader(source(t, file).Data))
