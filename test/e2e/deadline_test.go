@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,7 +36,7 @@ type note struct {
 	Why   string
 }
 
-// write makes the file appear at once, as the test waits for it.
+// write makes the file whole at once: it is read meanwhile. It is written when a request begins and when it has ended.
 func (n note) write() {
 	file := os.Getenv(envNotes)
 	b, _ := json.Marshal(n)
@@ -49,12 +50,15 @@ func (n note) write() {
 func hop(port string) error {
 	return http.ListenAndServe("127.0.0.1:"+port, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := note{Began: time.Now(), Told: r.Header.Get("weft-deadline-ms")}
+		n.write()
 		ended := make(chan time.Time, 1)
 		stop := context.AfterFunc(r.Context(), func() { ended <- time.Now() })
 		n.Why = work(r)
 		if stop() {
 			ended <- time.Now()
-			n.Why += ", its caller still there"
+			if r.Context().Err() == nil {
+				n.Why += ", its caller still there"
+			}
 		}
 		n.Ended = <-ended
 		n.write()
@@ -105,6 +109,7 @@ func (h *grpcHop) Check(ctx context.Context, in *healthpb.HealthCheckRequest) (*
 	if at, ok := ctx.Deadline(); ok {
 		n.Told = strconv.FormatInt(int64((time.Until(at)+time.Millisecond-1)/time.Millisecond), 10)
 	}
+	n.write()
 	var err error
 	if h.next == nil {
 		n.Why = idle(ctx)
@@ -242,36 +247,45 @@ func TestDeadlineOverThreeHops(t *testing.T) {
 }
 
 // reachAll has a deadlineClient make its request, again on a machine too busy to reach the last program within the
-// deadline, until all of them have noted the end of theirs.
-func (m *mesh) reachAll(arg string, notes ...string) (client note) {
+// deadline. It returns when all programs that began have ended.
+func (m *mesh) reachAll(arg string, files ...string) (client note) {
 	m.t.Helper()
 	eventually(m.t, 60*time.Second, "the last program is reached in time", func() error {
-		for _, file := range notes {
-			_ = os.Remove(file)
-		}
 		p := m.join("deadline-client", arg)
 		if err := json.Unmarshal([]byte(p.out.String()), &client); err != nil {
 			m.t.Fatalf("the client: %v: %s%s", err, p.out.String(), clip(p.err.String()))
 		}
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-			there := 0
-			for _, file := range notes {
-				if _, err := os.Stat(file); err == nil {
-					there++
-				}
-			}
-			if there == len(notes) {
-				return nil
+		// All that begins has begun by now: the client waited until the deadline.
+		var late []string
+		for _, file := range files {
+			if n := readNote(m.t, file); n.Began.Before(client.Began) {
+				late = append(late, filepath.Base(file))
 			}
 		}
-		return fmt.Errorf("not all of %q are there", notes)
+		for _, file := range files {
+			eventually(m.t, time.Minute, "a program that began ends: "+file, func() error {
+				if n := readNote(m.t, file); !n.Began.IsZero() && n.Ended.IsZero() {
+					return fmt.Errorf("it works since %v", time.Since(n.Began))
+				}
+				return nil
+			})
+		}
+		if len(late) > 0 {
+			m.t.Logf("again: it did not come to %v: %s", late, p.out.String())
+			return fmt.Errorf("it did not come to %v: %s", late, p.out.String())
+		}
+		return nil
 	})
 	return client
 }
 
-func readNote(t *testing.T, file string) (n note) {
+// readNote returns what a program noted last, which is nothing before its first request.
+func readNote(t testing.TB, file string) (n note) {
 	t.Helper()
 	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return note{}
+	}
 	if err == nil {
 		err = json.Unmarshal(b, &n)
 	}
