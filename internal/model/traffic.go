@@ -169,7 +169,7 @@ type RateLimit struct {
 	Burst    uint32        `json:"burst,omitempty"`  // how many may come at once; Requests when 0
 	Key      LimitKey      `json:"key,omitzero"`     // a bucket for each value; zero: one for all
 	Status   int           `json:"status,omitempty"` // of the answer; 429 when 0
-	Global   bool          `json:"global,omitempty"` // one bucket for all proxies: no proxy does it yet, and each refuses it
+	Global   bool          `json:"global,omitempty"` // one bucket for all proxies, from which they lease; see resilience.Tenant
 }
 
 // LimitKey is what requests are counted by. At most one is set.

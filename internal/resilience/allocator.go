@@ -19,7 +19,8 @@ const fewTenants = 64
 const silence = 50
 
 // Allocator is a global limit on the control plane; see Tenant for the bound. Its tokens are in the bucket, or granted;
-// both together are at most the Capacity. One control plane decides about a limit at a time.
+// both together are at most the Capacity. One control plane decides about a limit at a time. The next one begins
+// without tokens, so that the bound holds over the change.
 type Allocator struct {
 	period   time.Duration
 	rate     float64 // per Period
@@ -29,6 +30,8 @@ type Allocator struct {
 	granted float64 // to all tenants, not known to be used
 	at      time.Time
 	tenants map[string]*tenant
+	born    time.Time
+	heir    bool // another Allocator has leased out tokens of the limit before
 
 	lost      float64   // what the rate gave while nobody could ask, over the capacity
 	lostUntil time.Time // for proxies to report what they used of it
@@ -51,9 +54,10 @@ type tenant struct {
 	told         float64 // its share when it is without a lease
 }
 
-// NewAllocator begins with a full bucket.
+// NewAllocator begins with a full bucket; with an empty one when it takes over from another Allocator, as soon as a
+// proxy says that it had a lease.
 func NewAllocator(m model.RateLimit, now time.Time) *Allocator {
-	a := &Allocator{period: Period(&m), rate: perPeriod(&m), capacity: Capacity(&m), at: now, tenants: map[string]*tenant{}}
+	a := &Allocator{period: Period(&m), rate: perPeriod(&m), capacity: Capacity(&m), at: now, born: now, tenants: map[string]*tenant{}}
 	a.bucket = a.capacity
 	return a
 }
@@ -72,6 +76,8 @@ func (a *Allocator) Ask(q Ask, now time.Time) Quota {
 		t = &tenant{used: q.Used, wanted: q.Wanted}
 		if q.First {
 			a.bucket -= float64(q.Used)
+		} else {
+			a.succeed(now)
 		}
 		a.tenants[q.Proxy] = t
 		t.want = 1
@@ -101,6 +107,14 @@ func (a *Allocator) Ask(q Ask, now time.Time) Quota {
 	return Quota{
 		Amount: uint64(whole), For: leasePeriods * a.period, Short: whole < t.want,
 		Share: a.tell(t, fair),
+	}
+}
+
+// succeed empties the bucket of an Allocator that has just begun, when a proxy has had leases from another one: the
+// Capacity is out already. Later a lease of which nothing is known is one that was forgotten here.
+func (a *Allocator) succeed(now time.Time) {
+	if !a.heir && now.Sub(a.born) < silence*a.period {
+		a.heir, a.bucket = true, min(a.bucket, 0)
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 // Capacity is the larger of Burst and twice what the rate gives in a Period; the last term is for proxies whose
 // lease ended without a new one: each goes on with its share, and all shares together are at most 1. So the bound
 // holds while proxies reach the control plane, and while none does. If some do and some do not, those that do not
-// come on top with their shares until they are back; then it is taken off later grants. With enough demand the
-// average is Requests/Per. A Tenant that has never had a lease keeps to its part of the limit by itself (Alone): all of
-// it when it has never heard from the control plane.
+// come on top with their shares until they are back; then it is taken off later grants. The bound holds too when
+// another control plane takes over: its Allocator begins without tokens if any proxy has had a lease. While two of them
+// grant at once, each gives the rate. With enough demand the average is Requests/Per. A Tenant that has never had a
+// lease keeps to its part of the limit by itself (Alone): all of it when it has never heard from the control plane.
 //
 // A limit with a key has an Allocator and Tenants for each value of it (Ledger, Leases).
 
@@ -52,6 +53,9 @@ func Period(m *model.RateLimit) time.Duration { return min(max(m.Per/10, minPeri
 func Capacity(m *model.RateLimit) float64 {
 	return max(float64(cmp.Or(m.Burst, m.Requests)), 2*perPeriod(m))
 }
+
+// Excess is by how many requests more than its rate gives a global limit may be exceeded in any time; see above.
+func Excess(m *model.RateLimit) float64 { return Capacity(m) + perPeriod(m) }
 
 // perPeriod is how many requests the rate gives in a Period.
 func perPeriod(m *model.RateLimit) float64 {

@@ -14,10 +14,11 @@ const (
 	// recently goes, and begins anew when it comes back.
 	MaxLeases = 4096
 	// MaxLedger is how many keys of one global limit the control plane knows. Of more, the one that was asked for
-	// least recently is forgotten: it begins with a full bucket when it comes back.
+	// least recently is forgotten: it begins anew when it comes back.
 	MaxLedger = 16_384
 
-	maxKey = 128 // bytes of a key on the wire
+	// MaxKey is how many bytes a key has on the wire.
+	MaxKey = 128
 )
 
 // Leases is a global limit at a proxy, with or without keys: a Tenant for each. It belongs to one event loop, or is
@@ -33,7 +34,7 @@ type Leases struct {
 
 // NewLeases compiles a limit; proxy is the proxy's name, unique in the mesh.
 func NewLeases(m model.RateLimit, proxy string) *Leases {
-	l := &Leases{m: m, name: proxy, keyed: m.Key != model.LimitKey{}, alone: 1, keys: newLRU[Tenant](MaxLeases, maxKey)}
+	l := &Leases{m: m, name: proxy, keyed: m.Key != model.LimitKey{}, alone: 1, keys: newLRU[Tenant](MaxLeases, MaxKey)}
 	if !l.keyed {
 		l.tenant("") // so that it asks before the first request
 	}
@@ -53,7 +54,7 @@ func (l *Leases) Take(key string, now time.Time) Decision {
 
 // tenant returns the side of a key. A key too long for the wire is cut, with a hash of all of it in place of the rest.
 func (l *Leases) tenant(key string) *Tenant {
-	if len(key) > maxKey {
+	if len(key) > MaxKey {
 		key = shorten(key)
 	}
 	t, fresh := l.keys.get(key)
@@ -68,7 +69,7 @@ func (l *Leases) tenant(key string) *Tenant {
 
 func shorten(key string) string {
 	const hex = "0123456789abcdef"
-	b := append(make([]byte, 0, maxKey), key[:maxKey-17]...)
+	b := append(make([]byte, 0, MaxKey), key[:MaxKey-17]...)
 	b = append(b, '#')
 	for h, i := xxhash.Sum64String(key), 0; i < 16; i++ {
 		b = append(b, hex[h>>60])
@@ -134,7 +135,7 @@ func NewLedger(m model.RateLimit) *Ledger {
 
 // Ask answers a proxy. It looks at all proxies at most once in a silence of theirs.
 func (l *Ledger) Ask(q Ask, now time.Time) Quota {
-	if len(q.Key) > maxKey {
+	if len(q.Key) > MaxKey {
 		q.Key = shorten(q.Key) // no proxy of ours sends it
 	}
 	if _, known := l.proxies[q.Proxy]; known || len(l.proxies) < MaxProxies {

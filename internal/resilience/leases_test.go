@@ -98,7 +98,7 @@ func TestLeasesEdges(t *testing.T) {
 	keyed.Take(long+"b", now)
 	keyed.Take("short", now)
 	asks = keyed.Due(now, nil)
-	if len(asks) != 3 || len(asks[0].Key) != maxKey || asks[0].Key == asks[1].Key || asks[2].Key != "short" || asks[2].Used != 1 {
+	if len(asks) != 3 || len(asks[0].Key) != MaxKey || asks[0].Key == asks[1].Key || asks[2].Key != "short" || asks[2].Used != 1 {
 		t.Fatalf("%+v", asks)
 	}
 	for _, a := range asks {

@@ -138,6 +138,273 @@ func (x *SignCertificateResponse) GetNotAfter() *timestamppb.Timestamp {
 	return nil
 }
 
+type QuotaRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // of the proxy, as in Node
+	Asks          []*QuotaAsk            `protobuf:"bytes,2,rep,name=asks,proto3" json:"asks,omitempty"`
+	Caller        string                 `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"` // SPIFFE ID of the proxy; read from control planes only, which have checked it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuotaRequest) Reset() {
+	*x = QuotaRequest{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaRequest) ProtoMessage() {}
+
+func (x *QuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaRequest.ProtoReflect.Descriptor instead.
+func (*QuotaRequest) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QuotaRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *QuotaRequest) GetAsks() []*QuotaAsk {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
+func (x *QuotaRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+// QuotaAsk is what a proxy says of one count. Both numbers count from when the proxy began with it, so that a lost
+// message loses nothing; when they go down it has begun anew.
+type QuotaAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         []byte                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`    // ID: a hash of where the limit was written and what it says, 16 bytes
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`        // of a limit with keys, at most 128 bytes
+	Used          uint64                 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`     // requests admitted
+	Wanted        uint64                 `protobuf:"varint,4,opt,name=wanted,proto3" json:"wanted,omitempty"` // requests that came
+	First         bool                   `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`   // there has been no answer yet: all that was used was on its own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuotaAsk) Reset() {
+	*x = QuotaAsk{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaAsk) ProtoMessage() {}
+
+func (x *QuotaAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaAsk.ProtoReflect.Descriptor instead.
+func (*QuotaAsk) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *QuotaAsk) GetLimit() []byte {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+func (x *QuotaAsk) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *QuotaAsk) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *QuotaAsk) GetWanted() uint64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
+}
+
+func (x *QuotaAsk) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+type QuotaResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Quotas        []*Quota               `protobuf:"bytes,1,rep,name=quotas,proto3" json:"quotas,omitempty"` // as the asks, in their order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuotaResponse) Reset() {
+	*x = QuotaResponse{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaResponse) ProtoMessage() {}
+
+func (x *QuotaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaResponse.ProtoReflect.Descriptor instead.
+func (*QuotaResponse) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *QuotaResponse) GetQuotas() []*Quota {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
+// Quota is the answer to a QuotaAsk; with error it grants nothing, and the proxy goes on with what it has.
+type Quota struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Amount        uint64                 `protobuf:"varint,1,opt,name=amount,proto3" json:"amount,omitempty"`             // requests that may be admitted, in place of what was granted before
+	Microseconds  uint64                 `protobuf:"varint,2,opt,name=microseconds,proto3" json:"microseconds,omitempty"` // how long, from when the ask was sent
+	Share         float64                `protobuf:"fixed64,3,opt,name=share,proto3" json:"share,omitempty"`              // of the limit: how much of it to use after that without a new answer; 0 to 1
+	Short         bool                   `protobuf:"varint,4,opt,name=short,proto3" json:"short,omitempty"`               // less than was wanted
+	Alone         float64                `protobuf:"fixed64,5,opt,name=alone,proto3" json:"alone,omitempty"`              // part of the limit for a key that the proxy has no lease for; 0: not said
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`                // why nothing is granted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quota) Reset() {
+	*x = Quota{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quota) ProtoMessage() {}
+
+func (x *Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
+func (*Quota) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Quota) GetAmount() uint64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Quota) GetMicroseconds() uint64 {
+	if x != nil {
+		return x.Microseconds
+	}
+	return 0
+}
+
+func (x *Quota) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Quota) GetShort() bool {
+	if x != nil {
+		return x.Short
+	}
+	return false
+}
+
+func (x *Quota) GetAlone() float64 {
+	if x != nil {
+		return x.Alone
+	}
+	return 0
+}
+
+func (x *Quota) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type DeltaRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Node            *Node                  `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // in the first request of a stream
@@ -152,7 +419,7 @@ type DeltaRequest struct {
 
 func (x *DeltaRequest) Reset() {
 	*x = DeltaRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[2]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -164,7 +431,7 @@ func (x *DeltaRequest) String() string {
 func (*DeltaRequest) ProtoMessage() {}
 
 func (x *DeltaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[2]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -177,7 +444,7 @@ func (x *DeltaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeltaRequest.ProtoReflect.Descriptor instead.
 func (*DeltaRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{2}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeltaRequest) GetNode() *Node {
@@ -234,7 +501,7 @@ type DeltaResponse struct {
 
 func (x *DeltaResponse) Reset() {
 	*x = DeltaResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[3]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +513,7 @@ func (x *DeltaResponse) String() string {
 func (*DeltaResponse) ProtoMessage() {}
 
 func (x *DeltaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[3]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +526,7 @@ func (x *DeltaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeltaResponse.ProtoReflect.Descriptor instead.
 func (*DeltaResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{3}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeltaResponse) GetRevision() int64 {
@@ -305,7 +572,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[4]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +584,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[4]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +597,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{4}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Node) GetId() string {
@@ -393,7 +660,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[5]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +672,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[5]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +685,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{5}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Resource) GetName() string {
@@ -521,7 +788,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[6]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +800,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[6]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +813,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{6}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Workload) GetId() string {
@@ -609,7 +876,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[7]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +888,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[7]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +901,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{7}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Inbound) GetServicePort() uint32 {
@@ -673,7 +940,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +952,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +965,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{8}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Service) GetName() string {
@@ -760,7 +1027,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +1039,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +1052,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -819,7 +1086,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1098,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1111,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Rule) GetRef() *RuleRef {
@@ -924,7 +1191,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1203,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1216,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RuleRef) GetKind() string {
@@ -1007,7 +1274,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1286,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1299,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{12}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Match) GetPath() *ValueMatch {
@@ -1083,7 +1350,7 @@ type ValueMatch struct {
 
 func (x *ValueMatch) Reset() {
 	*x = ValueMatch{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1362,7 @@ func (x *ValueMatch) String() string {
 func (*ValueMatch) ProtoMessage() {}
 
 func (x *ValueMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1375,7 @@ func (x *ValueMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueMatch.ProtoReflect.Descriptor instead.
 func (*ValueMatch) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{13}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ValueMatch) GetName() string {
@@ -1157,7 +1424,7 @@ type HeaderMod struct {
 
 func (x *HeaderMod) Reset() {
 	*x = HeaderMod{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1436,7 @@ func (x *HeaderMod) String() string {
 func (*HeaderMod) ProtoMessage() {}
 
 func (x *HeaderMod) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1449,7 @@ func (x *HeaderMod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMod.ProtoReflect.Descriptor instead.
 func (*HeaderMod) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{14}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeaderMod) GetSet() []*HeaderValue {
@@ -1216,7 +1483,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1495,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1508,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -1274,7 +1541,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1553,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1566,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Backend) GetService() string {
@@ -1368,7 +1635,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1647,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1660,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Endpoints) GetService() string {
@@ -1428,7 +1695,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1707,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1720,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Endpoint) GetId() string {
@@ -1541,7 +1808,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1820,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1833,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegisterRequest) GetService() string {
@@ -1627,7 +1894,7 @@ type RegisterResponse struct {
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1906,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1919,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RegisterResponse) GetRevision() int64 {
@@ -1671,7 +1938,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1950,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1963,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeregisterRequest) GetId() string {
@@ -1715,7 +1982,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1994,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +2007,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeregisterResponse) GetRevision() int64 {
@@ -1760,7 +2027,7 @@ type Taps struct {
 
 func (x *Taps) Reset() {
 	*x = Taps{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2039,7 @@ func (x *Taps) String() string {
 func (*Taps) ProtoMessage() {}
 
 func (x *Taps) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2052,7 @@ func (x *Taps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taps.ProtoReflect.Descriptor instead.
 func (*Taps) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Taps) GetTaps() []*Tap {
@@ -1806,7 +2073,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2085,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2098,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Tap) GetId() string {
@@ -1867,7 +2134,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2146,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2159,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TapFilter) GetWorkload() string {
@@ -1936,7 +2203,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2215,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2228,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -2007,7 +2274,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2286,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2299,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
 }
 
 type ProxyStats struct {
@@ -2047,7 +2314,7 @@ type ProxyStats struct {
 
 func (x *ProxyStats) Reset() {
 	*x = ProxyStats{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2326,7 @@ func (x *ProxyStats) String() string {
 func (*ProxyStats) ProtoMessage() {}
 
 func (x *ProxyStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2339,7 @@ func (x *ProxyStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyStats.ProtoReflect.Descriptor instead.
 func (*ProxyStats) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProxyStats) GetResidentBytes() uint64 {
@@ -2131,7 +2398,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2410,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2423,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Series) GetDirection() string {
@@ -2305,7 +2572,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2584,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2597,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Histogram) GetBucket() []uint32 {
@@ -2397,7 +2664,7 @@ type TapEvent struct {
 
 func (x *TapEvent) Reset() {
 	*x = TapEvent{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2676,7 @@ func (x *TapEvent) String() string {
 func (*TapEvent) ProtoMessage() {}
 
 func (x *TapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2689,7 @@ func (x *TapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapEvent.ProtoReflect.Descriptor instead.
 func (*TapEvent) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TapEvent) GetTapId() string {
@@ -2626,7 +2893,26 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x17SignCertificateResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x16\n" +
 	"\x06bundle\x18\x02 \x03(\fR\x06bundle\x127\n" +
-	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xcc\x02\n" +
+	"\tnot_after\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"p\n" +
+	"\fQuotaRequest\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12/\n" +
+	"\x04asks\x18\x02 \x03(\v2\x1b.weft.discovery.v1.QuotaAskR\x04asks\x12\x16\n" +
+	"\x06caller\x18\x03 \x01(\tR\x06caller\"t\n" +
+	"\bQuotaAsk\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\fR\x05limit\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04used\x18\x03 \x01(\x04R\x04used\x12\x16\n" +
+	"\x06wanted\x18\x04 \x01(\x04R\x06wanted\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\bR\x05first\"A\n" +
+	"\rQuotaResponse\x120\n" +
+	"\x06quotas\x18\x01 \x03(\v2\x18.weft.discovery.v1.QuotaR\x06quotas\"\x9b\x01\n" +
+	"\x05Quota\x12\x16\n" +
+	"\x06amount\x18\x01 \x01(\x04R\x06amount\x12\"\n" +
+	"\fmicroseconds\x18\x02 \x01(\x04R\fmicroseconds\x12\x14\n" +
+	"\x05share\x18\x03 \x01(\x01R\x05share\x12\x14\n" +
+	"\x05short\x18\x04 \x01(\bR\x05short\x12\x14\n" +
+	"\x05alone\x18\x05 \x01(\x01R\x05alone\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"\xcc\x02\n" +
 	"\fDeltaRequest\x12+\n" +
 	"\x04node\x18\x01 \x01(\v2\x17.weft.discovery.v1.NodeR\x04node\x12\x1c\n" +
 	"\tsubscribe\x18\x02 \x03(\tR\tsubscribe\x12 \n" +
@@ -2857,13 +3143,14 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\battempts\x18\x1a \x01(\x05R\battempts\x12\x12\n" +
 	"\x04port\x18\x1b \x01(\rR\x04port2{\n" +
 	"\x0fIdentityService\x12h\n" +
-	"\x0fSignCertificate\x12).weft.discovery.v1.SignCertificateRequest\x1a*.weft.discovery.v1.SignCertificateResponse2\xe3\x02\n" +
+	"\x0fSignCertificate\x12).weft.discovery.v1.SignCertificateRequest\x1a*.weft.discovery.v1.SignCertificateResponse2\xaf\x03\n" +
 	"\x10DiscoveryService\x12N\n" +
 	"\x05Delta\x12\x1f.weft.discovery.v1.DeltaRequest\x1a .weft.discovery.v1.DeltaResponse(\x010\x01\x12S\n" +
 	"\bRegister\x12\".weft.discovery.v1.RegisterRequest\x1a#.weft.discovery.v1.RegisterResponse\x12Y\n" +
 	"\n" +
 	"Deregister\x12$.weft.discovery.v1.DeregisterRequest\x1a%.weft.discovery.v1.DeregisterResponse\x12O\n" +
-	"\x06Report\x12 .weft.discovery.v1.ReportRequest\x1a!.weft.discovery.v1.ReportResponse(\x01B=Z;github.com/weft-mesh/weft/api/weft/discovery/v1;discoveryv1b\x06proto3"
+	"\x06Report\x12 .weft.discovery.v1.ReportRequest\x1a!.weft.discovery.v1.ReportResponse(\x01\x12J\n" +
+	"\x05Quota\x12\x1f.weft.discovery.v1.QuotaRequest\x1a .weft.discovery.v1.QuotaResponseB=Z;github.com/weft-mesh/weft/api/weft/discovery/v1;discoveryv1b\x06proto3"
 
 var (
 	file_weft_discovery_v1_discovery_proto_rawDescOnce sync.Once
@@ -2877,105 +3164,113 @@ func file_weft_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_weft_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*SignCertificateRequest)(nil),  // 0: weft.discovery.v1.SignCertificateRequest
 	(*SignCertificateResponse)(nil), // 1: weft.discovery.v1.SignCertificateResponse
-	(*DeltaRequest)(nil),            // 2: weft.discovery.v1.DeltaRequest
-	(*DeltaResponse)(nil),           // 3: weft.discovery.v1.DeltaResponse
-	(*Node)(nil),                    // 4: weft.discovery.v1.Node
-	(*Resource)(nil),                // 5: weft.discovery.v1.Resource
-	(*Workload)(nil),                // 6: weft.discovery.v1.Workload
-	(*Inbound)(nil),                 // 7: weft.discovery.v1.Inbound
-	(*Service)(nil),                 // 8: weft.discovery.v1.Service
-	(*Port)(nil),                    // 9: weft.discovery.v1.Port
-	(*Rule)(nil),                    // 10: weft.discovery.v1.Rule
-	(*RuleRef)(nil),                 // 11: weft.discovery.v1.RuleRef
-	(*Match)(nil),                   // 12: weft.discovery.v1.Match
-	(*ValueMatch)(nil),              // 13: weft.discovery.v1.ValueMatch
-	(*HeaderMod)(nil),               // 14: weft.discovery.v1.HeaderMod
-	(*HeaderValue)(nil),             // 15: weft.discovery.v1.HeaderValue
-	(*Backend)(nil),                 // 16: weft.discovery.v1.Backend
-	(*Endpoints)(nil),               // 17: weft.discovery.v1.Endpoints
-	(*Endpoint)(nil),                // 18: weft.discovery.v1.Endpoint
-	(*RegisterRequest)(nil),         // 19: weft.discovery.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 20: weft.discovery.v1.RegisterResponse
-	(*DeregisterRequest)(nil),       // 21: weft.discovery.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),      // 22: weft.discovery.v1.DeregisterResponse
-	(*Taps)(nil),                    // 23: weft.discovery.v1.Taps
-	(*Tap)(nil),                     // 24: weft.discovery.v1.Tap
-	(*TapFilter)(nil),               // 25: weft.discovery.v1.TapFilter
-	(*ReportRequest)(nil),           // 26: weft.discovery.v1.ReportRequest
-	(*ReportResponse)(nil),          // 27: weft.discovery.v1.ReportResponse
-	(*ProxyStats)(nil),              // 28: weft.discovery.v1.ProxyStats
-	(*Series)(nil),                  // 29: weft.discovery.v1.Series
-	(*Histogram)(nil),               // 30: weft.discovery.v1.Histogram
-	(*TapEvent)(nil),                // 31: weft.discovery.v1.TapEvent
-	nil,                             // 32: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	nil,                             // 33: weft.discovery.v1.Node.LabelsEntry
-	nil,                             // 34: weft.discovery.v1.Workload.LabelsEntry
-	nil,                             // 35: weft.discovery.v1.Backend.SubsetEntry
-	nil,                             // 36: weft.discovery.v1.Endpoint.LabelsEntry
-	nil,                             // 37: weft.discovery.v1.RegisterRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 38: google.protobuf.Timestamp
+	(*QuotaRequest)(nil),            // 2: weft.discovery.v1.QuotaRequest
+	(*QuotaAsk)(nil),                // 3: weft.discovery.v1.QuotaAsk
+	(*QuotaResponse)(nil),           // 4: weft.discovery.v1.QuotaResponse
+	(*Quota)(nil),                   // 5: weft.discovery.v1.Quota
+	(*DeltaRequest)(nil),            // 6: weft.discovery.v1.DeltaRequest
+	(*DeltaResponse)(nil),           // 7: weft.discovery.v1.DeltaResponse
+	(*Node)(nil),                    // 8: weft.discovery.v1.Node
+	(*Resource)(nil),                // 9: weft.discovery.v1.Resource
+	(*Workload)(nil),                // 10: weft.discovery.v1.Workload
+	(*Inbound)(nil),                 // 11: weft.discovery.v1.Inbound
+	(*Service)(nil),                 // 12: weft.discovery.v1.Service
+	(*Port)(nil),                    // 13: weft.discovery.v1.Port
+	(*Rule)(nil),                    // 14: weft.discovery.v1.Rule
+	(*RuleRef)(nil),                 // 15: weft.discovery.v1.RuleRef
+	(*Match)(nil),                   // 16: weft.discovery.v1.Match
+	(*ValueMatch)(nil),              // 17: weft.discovery.v1.ValueMatch
+	(*HeaderMod)(nil),               // 18: weft.discovery.v1.HeaderMod
+	(*HeaderValue)(nil),             // 19: weft.discovery.v1.HeaderValue
+	(*Backend)(nil),                 // 20: weft.discovery.v1.Backend
+	(*Endpoints)(nil),               // 21: weft.discovery.v1.Endpoints
+	(*Endpoint)(nil),                // 22: weft.discovery.v1.Endpoint
+	(*RegisterRequest)(nil),         // 23: weft.discovery.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 24: weft.discovery.v1.RegisterResponse
+	(*DeregisterRequest)(nil),       // 25: weft.discovery.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),      // 26: weft.discovery.v1.DeregisterResponse
+	(*Taps)(nil),                    // 27: weft.discovery.v1.Taps
+	(*Tap)(nil),                     // 28: weft.discovery.v1.Tap
+	(*TapFilter)(nil),               // 29: weft.discovery.v1.TapFilter
+	(*ReportRequest)(nil),           // 30: weft.discovery.v1.ReportRequest
+	(*ReportResponse)(nil),          // 31: weft.discovery.v1.ReportResponse
+	(*ProxyStats)(nil),              // 32: weft.discovery.v1.ProxyStats
+	(*Series)(nil),                  // 33: weft.discovery.v1.Series
+	(*Histogram)(nil),               // 34: weft.discovery.v1.Histogram
+	(*TapEvent)(nil),                // 35: weft.discovery.v1.TapEvent
+	nil,                             // 36: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	nil,                             // 37: weft.discovery.v1.Node.LabelsEntry
+	nil,                             // 38: weft.discovery.v1.Workload.LabelsEntry
+	nil,                             // 39: weft.discovery.v1.Backend.SubsetEntry
+	nil,                             // 40: weft.discovery.v1.Endpoint.LabelsEntry
+	nil,                             // 41: weft.discovery.v1.RegisterRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 42: google.protobuf.Timestamp
 }
 var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
-	38, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
-	4,  // 1: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
-	32, // 2: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	5,  // 3: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
-	33, // 4: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
-	7,  // 5: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
-	6,  // 6: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
-	8,  // 7: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
-	17, // 8: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
-	23, // 9: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
-	34, // 10: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
-	7,  // 11: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
-	9,  // 12: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
-	10, // 13: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
-	11, // 14: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
-	12, // 15: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
-	14, // 16: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
-	14, // 17: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
-	16, // 18: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
-	13, // 19: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
-	13, // 20: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
-	13, // 21: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
-	15, // 22: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
-	15, // 23: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
-	14, // 24: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
-	14, // 25: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
-	35, // 26: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
-	18, // 27: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
-	36, // 28: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
-	9,  // 29: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
-	37, // 30: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
-	24, // 31: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
-	25, // 32: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
-	29, // 33: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
-	31, // 34: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
-	28, // 35: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	38, // 36: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
-	38, // 37: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	30, // 38: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	38, // 39: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	15, // 40: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 41: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	2,  // 42: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	19, // 43: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	21, // 44: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	26, // 45: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	1,  // 46: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	3,  // 47: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	20, // 48: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	22, // 49: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	27, // 50: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	46, // [46:51] is the sub-list for method output_type
-	41, // [41:46] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	42, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
+	3,  // 1: weft.discovery.v1.QuotaRequest.asks:type_name -> weft.discovery.v1.QuotaAsk
+	5,  // 2: weft.discovery.v1.QuotaResponse.quotas:type_name -> weft.discovery.v1.Quota
+	8,  // 3: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
+	36, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	9,  // 5: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
+	37, // 6: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
+	11, // 7: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
+	10, // 8: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
+	12, // 9: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
+	21, // 10: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
+	27, // 11: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
+	38, // 12: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
+	11, // 13: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
+	13, // 14: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
+	14, // 15: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
+	15, // 16: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
+	16, // 17: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
+	18, // 18: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
+	18, // 19: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
+	20, // 20: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
+	17, // 21: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
+	17, // 22: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
+	17, // 23: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
+	19, // 24: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
+	19, // 25: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
+	18, // 26: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
+	18, // 27: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
+	39, // 28: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
+	22, // 29: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
+	40, // 30: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
+	13, // 31: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
+	41, // 32: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
+	28, // 33: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
+	29, // 34: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
+	33, // 35: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
+	35, // 36: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
+	32, // 37: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
+	42, // 38: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	42, // 39: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	34, // 40: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	42, // 41: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	19, // 42: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 43: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	6,  // 44: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	23, // 45: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	25, // 46: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	30, // 47: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	2,  // 48: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
+	1,  // 49: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	7,  // 50: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	24, // 51: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	26, // 52: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	31, // 53: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	4,  // 54: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
+	49, // [49:55] is the sub-list for method output_type
+	43, // [43:49] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
@@ -2983,7 +3278,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 	if File_weft_discovery_v1_discovery_proto != nil {
 		return
 	}
-	file_weft_discovery_v1_discovery_proto_msgTypes[5].OneofWrappers = []any{
+	file_weft_discovery_v1_discovery_proto_msgTypes[9].OneofWrappers = []any{
 		(*Resource_Workload)(nil),
 		(*Resource_Service)(nil),
 		(*Resource_Endpoints)(nil),
@@ -2995,7 +3290,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_discovery_v1_discovery_proto_rawDesc), len(file_weft_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -51,6 +51,8 @@ const (
 	DiscoveryServiceDeregisterProcedure = "/weft.discovery.v1.DiscoveryService/Deregister"
 	// DiscoveryServiceReportProcedure is the fully-qualified name of the DiscoveryService's Report RPC.
 	DiscoveryServiceReportProcedure = "/weft.discovery.v1.DiscoveryService/Report"
+	// DiscoveryServiceQuotaProcedure is the fully-qualified name of the DiscoveryService's Quota RPC.
+	DiscoveryServiceQuotaProcedure = "/weft.discovery.v1.DiscoveryService/Quota"
 )
 
 // IdentityServiceClient is a client for the weft.discovery.v1.IdentityService service.
@@ -139,6 +141,9 @@ type DiscoveryServiceClient interface {
 	Deregister(context.Context, *connect.Request[v1.DeregisterRequest]) (*connect.Response[v1.DeregisterResponse], error)
 	// Report carries telemetry from a proxy; counters are cumulative since the proxy started.
 	Report(context.Context) *connect.ClientStreamForClient[v1.ReportRequest, v1.ReportResponse]
+	// Quota leases parts of rate limits that are counted for all proxies. A proxy asks for all that is due at once, at
+	// most 1,024 counts; a control plane passes on what another one counts.
+	Quota(context.Context, *connect.Request[v1.QuotaRequest]) (*connect.Response[v1.QuotaResponse], error)
 }
 
 // NewDiscoveryServiceClient constructs a client for the weft.discovery.v1.DiscoveryService service.
@@ -176,6 +181,12 @@ func NewDiscoveryServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithSchema(discoveryServiceMethods.ByName("Report")),
 			connect.WithClientOptions(opts...),
 		),
+		quota: connect.NewClient[v1.QuotaRequest, v1.QuotaResponse](
+			httpClient,
+			baseURL+DiscoveryServiceQuotaProcedure,
+			connect.WithSchema(discoveryServiceMethods.ByName("Quota")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -185,6 +196,7 @@ type discoveryServiceClient struct {
 	register   *connect.Client[v1.RegisterRequest, v1.RegisterResponse]
 	deregister *connect.Client[v1.DeregisterRequest, v1.DeregisterResponse]
 	report     *connect.Client[v1.ReportRequest, v1.ReportResponse]
+	quota      *connect.Client[v1.QuotaRequest, v1.QuotaResponse]
 }
 
 // Delta calls weft.discovery.v1.DiscoveryService.Delta.
@@ -207,6 +219,11 @@ func (c *discoveryServiceClient) Report(ctx context.Context) *connect.ClientStre
 	return c.report.CallClientStream(ctx)
 }
 
+// Quota calls weft.discovery.v1.DiscoveryService.Quota.
+func (c *discoveryServiceClient) Quota(ctx context.Context, req *connect.Request[v1.QuotaRequest]) (*connect.Response[v1.QuotaResponse], error) {
+	return c.quota.CallUnary(ctx, req)
+}
+
 // DiscoveryServiceHandler is an implementation of the weft.discovery.v1.DiscoveryService service.
 type DiscoveryServiceHandler interface {
 	// Delta is the incremental xDS transport with one resource type. A response with a nonce is answered by
@@ -219,6 +236,9 @@ type DiscoveryServiceHandler interface {
 	Deregister(context.Context, *connect.Request[v1.DeregisterRequest]) (*connect.Response[v1.DeregisterResponse], error)
 	// Report carries telemetry from a proxy; counters are cumulative since the proxy started.
 	Report(context.Context, *connect.ClientStream[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
+	// Quota leases parts of rate limits that are counted for all proxies. A proxy asks for all that is due at once, at
+	// most 1,024 counts; a control plane passes on what another one counts.
+	Quota(context.Context, *connect.Request[v1.QuotaRequest]) (*connect.Response[v1.QuotaResponse], error)
 }
 
 // NewDiscoveryServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -252,6 +272,12 @@ func NewDiscoveryServiceHandler(svc DiscoveryServiceHandler, opts ...connect.Han
 		connect.WithSchema(discoveryServiceMethods.ByName("Report")),
 		connect.WithHandlerOptions(opts...),
 	)
+	discoveryServiceQuotaHandler := connect.NewUnaryHandler(
+		DiscoveryServiceQuotaProcedure,
+		svc.Quota,
+		connect.WithSchema(discoveryServiceMethods.ByName("Quota")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.discovery.v1.DiscoveryService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DiscoveryServiceDeltaProcedure:
@@ -262,6 +288,8 @@ func NewDiscoveryServiceHandler(svc DiscoveryServiceHandler, opts ...connect.Han
 			discoveryServiceDeregisterHandler.ServeHTTP(w, r)
 		case DiscoveryServiceReportProcedure:
 			discoveryServiceReportHandler.ServeHTTP(w, r)
+		case DiscoveryServiceQuotaProcedure:
+			discoveryServiceQuotaHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -285,4 +313,8 @@ func (UnimplementedDiscoveryServiceHandler) Deregister(context.Context, *connect
 
 func (UnimplementedDiscoveryServiceHandler) Report(context.Context, *connect.ClientStream[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.discovery.v1.DiscoveryService.Report is not implemented"))
+}
+
+func (UnimplementedDiscoveryServiceHandler) Quota(context.Context, *connect.Request[v1.QuotaRequest]) (*connect.Response[v1.QuotaResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.discovery.v1.DiscoveryService.Quota is not implemented"))
 }
