@@ -27,6 +27,7 @@ type Agent struct {
 	client   *xds.Client // nil with a fixed snapshot
 	registry *registrar  // nil when nothing is served
 	reports  *reporter
+	quota    *leaser                        // nil without a control plane
 	snapshot atomic.Pointer[model.Snapshot] // as last applied
 	end      context.CancelFunc             // as when the context of Run ends
 	started  time.Time
@@ -195,6 +196,8 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return f.run(life) })
 		return nil
 	}
+	a.quota = newLeaser(a)
+	g.Go(func() error { return a.quota.run(life) })
 	a.client = xds.NewClient(xds.ClientOptions{
 		HTTP: a.source.HTTPClient(), BaseURL: a.source.BaseURL(), Node: a.node(), Logger: a.log,
 		Apply: a.apply, Taps: a.engine.SetTaps,
@@ -213,10 +216,18 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 
 // apply makes the engine run a snapshot; an error refuses it.
 func (a *Agent) apply(s *model.Snapshot) error {
+	if a.quota == nil {
+		if err := needsControl(s); err != nil {
+			return err
+		}
+	}
 	if err := a.engine.Apply(s); err != nil {
 		return err
 	}
 	a.snapshot.Store(s)
+	if a.quota != nil {
+		a.quota.applied()
+	}
 	return nil
 }
 

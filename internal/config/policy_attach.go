@@ -75,6 +75,7 @@ func (c *standalone) attachPolicies(resources []Resource) {
 	if ps == nil {
 		return
 	}
+	c.refuseGlobalLimits(resources)
 	for i := range c.out.Snapshot.Services {
 		s := &c.out.Snapshot.Services[i]
 		policy, upstream := ps.ofService(s.Name)
@@ -94,6 +95,20 @@ func (c *standalone) attachPolicies(resources []Resource) {
 				listener = model.MergePolicy(ps.policyOf(t), general)
 			}
 			ps.rulesOf(g.rules, listener)
+		}
+	}
+}
+
+// refuseGlobalLimits reports rate limits that would need somebody to count for all proxies.
+func (c *standalone) refuseGlobalLimits(resources []Resource) {
+	for i := range resources {
+		p, ok := resources[i].body.(*native.Policy)
+		if !ok {
+			continue
+		}
+		for _, at := range p.Global {
+			c.report(&resources[i], at, "global needs a control plane, which counts for all proxies; this gateway runs without one",
+				"write local: this gateway counts for itself; or give the policy to the control plane of a mesh (weft apply)", false)
 		}
 	}
 }

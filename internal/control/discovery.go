@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/api/weft/discovery/v1/discoveryv1connect"
 	"github.com/weft-mesh/weft/internal/control/ca"
 	"github.com/weft-mesh/weft/internal/identity"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // discovery answers proxies.
@@ -93,6 +94,25 @@ func (d *discovery) Deregister(ctx context.Context, req *connect.Request[discove
 		return nil, err
 	}
 	return connect.NewResponse(&discoveryv1.DeregisterResponse{Revision: revision}), nil
+}
+
+// Quota leases parts of rate limits that are counted for all proxies; see quotas.
+func (d *discovery) Quota(ctx context.Context, req *connect.Request[discoveryv1.QuotaRequest]) (*connect.Response[discoveryv1.QuotaResponse], error) {
+	b := quotaBatch{node: req.Msg.GetNodeId(), asks: req.Msg.GetAsks()}
+	var err error
+	if b.caller, err = identify(ctx); err != nil {
+		return nil, connect.NewError(connect.CodeUnauthenticated, err)
+	}
+	if b.caller == d.s.ca.ControlIdentity() {
+		b.passedOn = true
+		if b.caller, err = model.ParseIdentity(req.Msg.GetCaller()); err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("caller: %w", err))
+		}
+	}
+	if err := b.check(); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	return connect.NewResponse(&discoveryv1.QuotaResponse{Quotas: d.s.quotas.answer(ctx, &b)}), nil
 }
 
 // Report takes telemetry until the proxy ends the stream.

@@ -12,6 +12,8 @@
 // Each change is stored with its entry of the history (history.go), from which rollback.go takes it back. A guard
 // (guards.go, guardrun.go) is run by the control plane that holds its leased key.
 //
+// Rate limits for all proxies are counted by one control plane each (quota.go), which quotaowner.go finds.
+//
 // Limits: those of package document for what is applied, 120 resources changed by one call, 200 changes of 30 days
 // and 32 MiB kept, 100 guards at a time, 20,000 proxies,
 // 50,000 series, 10,000 remembered tap events.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/resilience"
 )
 
 // rule shows what a rule does to a request besides choosing a backend, and reports whether it answers by itself.
@@ -111,7 +112,7 @@ func (e *explanation) policy(p *model.Policy) {
 	for _, l := range p.Limits {
 		scope := "at each proxy"
 		if l.Global {
-			scope = "at all proxies together"
+			scope = fmt.Sprintf("at all proxies together, in any time at most %.0f more than that rate gives", resilience.Excess(&l))
 		}
 		tell("rate limit "+l.Name, fmt.Sprintf("%d requests in %s %s", l.Requests, l.Per, scope))
 	}

@@ -91,8 +91,17 @@ func (s *Server) others() map[string]instanceRecord {
 	return all
 }
 
-// peer returns a client of another control plane, authenticated both ways by the control plane's identity.
+// peerURL is what requests of a peerHTTP client begin with; it says nothing of where they go.
+const peerURL = "https://weft-control"
+
+// peer returns a client of another control plane.
 func (s *Server) peer(address string) (adminv1connect.AdminServiceClient, func()) {
+	c, closeIdle := s.peerHTTP(address)
+	return adminv1connect.NewAdminServiceClient(c, peerURL), closeIdle
+}
+
+// peerHTTP returns an HTTP client of another control plane, authenticated both ways by the control plane's identity.
+func (s *Server) peerHTTP(address string) (*http.Client, func()) {
 	roots := x509.NewCertPool()
 	for _, der := range s.ca.Bundle() {
 		if cert, err := x509.ParseCertificate(der); err == nil {
@@ -119,6 +128,7 @@ func (s *Server) peer(address string) (adminv1connect.AdminServiceClient, func()
 	}
 	t := &http.Transport{
 		TLSClientConfig: conf, ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: peerTimeout, PingTimeout: peerTimeout}, // or a host that is gone would not be missed
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var d net.Dialer
 			if path, ok := strings.CutPrefix(address, "unix://"); ok {
@@ -127,7 +137,7 @@ func (s *Server) peer(address string) (adminv1connect.AdminServiceClient, func()
 			return d.DialContext(ctx, "tcp", address)
 		},
 	}
-	return adminv1connect.NewAdminServiceClient(&http.Client{Transport: t}, "https://weft-control"), t.CloseIdleConnections
+	return &http.Client{Transport: t}, t.CloseIdleConnections
 }
 
 // fanOut asks all other control planes at once and returns the answers there were. One that does not answer

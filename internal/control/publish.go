@@ -40,11 +40,13 @@ func (s *Server) compile() {
 		began := time.Now()
 		mesh, _ = config.Compile(v.input(s.ca.TrustDomain()))
 		s.stats.compiles.Observe(time.Since(began).Seconds())
+		s.quotas.know(mesh.GlobalLimits())
 	} else {
 		again := *mesh
 		mesh = &again
 	}
 	mesh.Revision = v.revision
+	s.quotas.members(s.state.peers())
 	s.mesh.Store(mesh)
 	s.stats.revision.Set(float64(v.revision))
 	s.xds.Publish(forProxies(mesh))

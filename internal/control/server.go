@@ -28,6 +28,7 @@ type Server struct {
 	metrics *metrics.Store
 	taps    *taps
 	stats   *stats
+	quotas  *quotas
 	mesh    atomic.Pointer[config.Mesh]
 	started time.Time
 	ready   chan struct{}
@@ -60,6 +61,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer s.quotas.close()
 	s.compile()
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -106,6 +108,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	s.stats = newStats(s)
 	s.taps = newTaps(s)
+	s.quotas = newQuotas(s)
 	s.xds = xds.NewServer(xds.ServerOptions{Identify: identify, Logger: s.o.Logger, Observe: s.stats.answered})
 	return nil
 }

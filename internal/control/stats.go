@@ -19,6 +19,7 @@ type stats struct {
 	acks     prometheus.Histogram
 	nacks    prometheus.Counter
 	revision prometheus.Gauge
+	quotas   quotaStats
 
 	mu      sync.Mutex
 	proxies map[string]*proxyStats
@@ -39,12 +40,18 @@ func newStats(s *Server) *stats {
 		revision: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weft_control_revision", Help: "Revision of the compiled mesh."}),
 		proxies:  map[string]*proxyStats{},
 	}
+	asks := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weft_control_quota_asks_total", Help: "Questions of proxies about rate limits for all of them, by what became of them here.",
+	}, []string{"result"})
+	st.quotas = quotaStats{
+		granted: asks.WithLabelValues("granted"), forwarded: asks.WithLabelValues("forwarded"), refused: asks.WithLabelValues("refused"),
+	}
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	st.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		st.compiles, st.acks, st.nacks, st.revision,
+		st.compiles, st.acks, st.nacks, st.revision, asks,
 		gauge("weft_control_proxies", "Proxies connected to this control plane.", func() float64 { return float64(len(s.xds.Proxies())) }),
 		gauge("weft_control_pushes", "Configurations sent since the start.", func() float64 { return float64(s.xds.Pushes()) }),
 		gauge("weft_control_series", "Series held for stat.", func() float64 { held, _ := s.metrics.Stats(); return float64(held) }),

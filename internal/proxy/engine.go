@@ -106,7 +106,7 @@ type Engine struct {
 // New binds the listeners. They take connections once Run runs.
 func New(o Options) (*Engine, error) {
 	o.setDefaults()
-	e := &Engine{o: o, gates: map[netip.AddrPort]*gate{}}
+	e := &Engine{o: o, gates: map[netip.AddrPort]*gate{}, limiters: limiters{node: o.Node}}
 	if o.TLS != nil {
 		e.server = o.TLS.ServerConfig()
 		// Records as large as they may be: the mesh transport writes whole turns, not first bytes.
@@ -187,7 +187,7 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 		}
 	}
 	e.config = c
-	e.limiters.keep(c.limitKeys())
+	e.limiters.keep(c.limits())
 	for address, g := range e.gates {
 		if c.sockets[address] == nil {
 			_ = g.ln.Close()

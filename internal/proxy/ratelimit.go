@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,71 +14,86 @@ import (
 type limit struct {
 	*model.RateLimit
 	matches *route.Table // nil: every request
-	key     string       // where it was written and what it says
+	id      model.LimitID
 }
 
 func newLimit(p *model.Policy, m *model.RateLimit) (*limit, error) {
-	if m.Global {
-		return nil, errors.New("a count for all proxies is not supported by this proxy")
-	}
 	l := &limit{RateLimit: m}
+	var err error
 	if len(m.Matches) > 0 {
-		var err error
 		if l.matches, err = route.Compile([]model.Rule{{Matches: m.Matches}}); err != nil {
 			return nil, err
 		}
 	}
-	says, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	l.key = p.Ref.Kind + "/" + p.Ref.Namespace + "/" + p.Ref.Name + " " + string(says)
-	if m.Domain != "" {
-		l.key = m.Domain + " " + string(says)
-	}
-	return l, nil
+	l.id, err = m.ID(p.Ref)
+	return l, err
 }
 
 // limiters are the counters of all rate limits of an engine. All loops share them, under a lock that only requests
 // under a limit take: a limit divided among loops would be wrong for clients with few connections.
 type limiters struct {
-	mu    sync.Mutex
-	byKey map[string]*resilience.Limiter
+	node string // the proxy's
+	mu   sync.Mutex
+	byID map[model.LimitID]counter
+	asks []resilience.Ask // of DueQuota, to be used again
+}
+
+// counter is a resilience.Limiter, or the Leases of a limit that is counted for all proxies.
+type counter interface {
+	Take(key string, now time.Time) resilience.Decision
+	Status() int
 }
 
 // take asks for one request.
 func (s *limiters) take(l *limit, key string, now time.Time) (resilience.Decision, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.byKey[l.key]
-	if c == nil {
-		if s.byKey == nil {
-			s.byKey = map[string]*resilience.Limiter{}
-		}
-		c = resilience.NewLimiter(*l.RateLimit, 1)
-		s.byKey[l.key] = c
-	}
+	c := s.counter(l)
 	return c.Take(key, now), c.Status()
 }
 
-// keep forgets the limits that a configuration does not have.
-func (s *limiters) keep(have map[string]bool) {
+// counter returns that of a limit, a new one if need be. The lock is held.
+func (s *limiters) counter(l *limit) counter {
+	c := s.byID[l.id]
+	if c != nil {
+		return c
+	}
+	if l.Global {
+		c = resilience.NewLeases(*l.RateLimit, s.node)
+	} else {
+		c = resilience.NewLimiter(*l.RateLimit, 1)
+	}
+	if s.byID == nil {
+		s.byID = map[model.LimitID]counter{}
+	}
+	s.byID[l.id] = c
+	return c
+}
+
+// keep forgets the limits that a configuration does not have, and has leases of the others asked for before the first
+// request comes.
+func (s *limiters) keep(have map[model.LimitID]*limit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.byKey {
-		if !have[key] {
-			delete(s.byKey, key)
+	for id := range s.byID {
+		if have[id] == nil {
+			delete(s.byID, id)
+		}
+	}
+	for _, l := range have {
+		if l.Global {
+			s.counter(l)
 		}
 	}
 }
 
-// limitKeys are the keys of the rate limits of a configuration.
-func (c *config) limitKeys() map[string]bool {
-	have := map[string]bool{}
+// limits are the rate limits of a configuration.
+func (c *config) limits() map[model.LimitID]*limit {
+	have := map[model.LimitID]*limit{}
 	add := func(p *plan) {
 		if p != nil {
 			for _, l := range p.limits {
-				have[l.key] = true
+				have[l.id] = l
 			}
 		}
 	}
@@ -125,7 +138,11 @@ func (x *exchange) limited(p *plan) *Failure {
 		d, status := x.w.e.limiters.take(l, key, x.w.loop.Now())
 		if !d.Allowed {
 			x.retryAfter = d.RetryAfter
-			return &Failure{"route", status, flagRateLimit, fmt.Errorf("the rate limit %q allows %d requests in %s", l.Name, l.Requests, l.Per)}
+			together := ""
+			if l.Global {
+				together = " at all proxies together"
+			}
+			return &Failure{"route", status, flagRateLimit, fmt.Errorf("the rate limit %q allows %d requests in %s%s", l.Name, l.Requests, l.Per, together)}
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ type Position = gateway.Position
 type checker struct {
 	doc      *document.Document
 	problems document.Problems
+	global   []Position // see Policy.Global
 }
 
 func (c *checker) add(f *document.Field, message, remedy string) {

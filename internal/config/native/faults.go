@@ -123,7 +123,8 @@ func (c *checker) rateLimit(r *rateLimit, f *document.Field) model.RateLimit {
 		Status:   c.integer(r.Status, 400, 599, 0, f.Key("status")),
 	}
 	if c.enum(r.Scope, []string{"local", "global"}, f.Key("scope")) == "global" {
-		c.add(f.Key("scope"), "global is not supported in this version of Weft", "write local: each proxy counts for itself")
+		out.Global = true
+		c.global = append(c.global, c.position(f.Key("scope")))
 	}
 	if r.Per.v == nil {
 		out.Per = time.Second

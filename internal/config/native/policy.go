@@ -16,6 +16,7 @@ type Policy struct {
 	Targets   []Target
 	Policy    *model.Policy   // nil: nothing is said of requests
 	Upstream  *model.Upstream // nil: nothing is said of endpoints; else all targets are Services
+	Global    []Position      // where rate limits are said to be counted for all proxies
 }
 
 // Target is what a policy is for, in the policy's own namespace.
@@ -61,6 +62,7 @@ func Parse(d *document.Document) (*Policy, document.Problems) {
 	c.serviceOnly(out.Targets, f)
 	ref := model.PolicyRef{Kind: d.Kind, Namespace: d.Namespace, Name: d.Name, File: d.File, Line: d.Line}
 	out.Policy = c.policy(&in.Spec, f)
+	out.Global = c.global
 	out.Upstream = c.upstream(&in.Spec, f)
 	if out.Policy == nil && out.Upstream == nil && !c.problems.Failed() {
 		c.warn(f, "the policy says nothing", "add a section, for example timeouts: {request: 10s}")
