@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -101,6 +102,11 @@ func TestQuota(t *testing.T) {
 		l := p.s.mesh.Load().GlobalLimits()[id]
 		return l.Counts(model.Identity{TrustDomain: "mesh.local", Namespace: "default", Account: "web"}) && l.Counted != nil
 	})
+	explained, err := p.client.Explain(p.ctx(), connect.NewRequest(&adminv1.ExplainRequest{To: "web:80", Path: "/"}))
+	const bound = "100 requests in 1s at all proxies together, in any time at most 110 more than that rate gives"
+	if err != nil || !strings.Contains(fmt.Sprint(explained.Msg.GetSteps()), bound) {
+		t.Errorf("explain: %v %v", explained, err)
+	}
 	first := &discoveryv1.QuotaAsk{Limit: id[:], First: true, Wanted: 30, Used: 20}
 	if q := web.quota(p.ctx(), t, "web-1", first)[0]; q.GetError() != "" || q.GetAmount() < 10 || q.GetMicroseconds() != 200_000 || q.GetShare() != 1 {
 		t.Errorf("the only proxy is granted %v", q)
@@ -122,7 +128,7 @@ func TestQuota(t *testing.T) {
 		}
 	}
 	var coded *connect.Error
-	_, err := web.api.Quota(p.ctx(), connect.NewRequest(&discoveryv1.QuotaRequest{NodeId: "web-1", Asks: make([]*discoveryv1.QuotaAsk, maxQuotaAsks+1)}))
+	_, err = web.api.Quota(p.ctx(), connect.NewRequest(&discoveryv1.QuotaRequest{NodeId: "web-1", Asks: make([]*discoveryv1.QuotaAsk, maxQuotaAsks+1)}))
 	if !errors.As(err, &coded) || coded.Code() != connect.CodeInvalidArgument {
 		t.Errorf("too many at once: %v", err)
 	}
