@@ -21,10 +21,17 @@ func (e *resetError) Error() string { return fmt.Sprintf("stream reset: %v", e.c
 // h2stream is one stream of an HTTP/2 connection. What arrives is kept until its task reads it, bounded by
 // the stream's window.
 type h2stream struct {
+	serve func()   // server: the stream's exchange, as a task
+	in    [][]byte // received, in buffers of the loop
+
+	passage
+}
+
+// passage is what the next stream in the same memory does not keep.
+type passage struct {
 	c *h2conn
 	s *h2.Stream
 
-	in      [][]byte        // received, in buffers of the loop
 	lent    []byte          // given out by the last Data
 	early   []*message.Head // informational responses that nobody has taken yet
 	gotHead bool            // the request, or the final response, is here
@@ -32,7 +39,6 @@ type h2stream struct {
 	err     error
 
 	reader, writer *loop.Task
-	serve          func() // server: the stream's exchange, as a task
 	gone           func() // told once when the peer gives the stream up
 	aborted        bool
 	lease          lease // client only
@@ -305,7 +311,7 @@ func (st *h2stream) Finish() {
 		c.ep.wakeWaiters()
 	}
 	st.lease.end()
-	*st = h2stream{serve: st.serve, in: st.in[:0]}
+	st.passage, st.in = passage{}, st.in[:0]
 	if len(c.w.streams) < maxPooled {
 		c.w.streams = append(c.w.streams, st)
 	}

@@ -66,7 +66,7 @@ func (ep *endpoint) openH2(x *exchange) (*h2stream, error) {
 func (st *h2stream) abandon() {
 	st.c.open--
 	w := st.c.w
-	*st = h2stream{serve: st.serve, in: st.in[:0]}
+	st.passage, st.in = passage{}, st.in[:0]
 	w.streams = append(w.streams, st)
 }
 
