@@ -255,6 +255,42 @@ func TestGlobalRateLimitIsExact(t *testing.T) {
 	}
 }
 
+// serviceLimit is a limit of a service, which its servers' proxies count.
+const serviceLimit = `
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: web}
+spec:
+  targetRefs: [{kind: Service, name: web}]
+  rateLimits: [{name: all, requests: 200, per: 1s, scope: global}]
+`
+
+// TestGlobalRateLimitOfAService: 200/s over the proxies of two servers, whatever each of them gets, within the bound.
+func TestGlobalRateLimitOfAService(t *testing.T) {
+	m := newMesh(t)
+	m.limitedService()
+	m.limitedService()
+	m.ready("web", 2)
+	m.must("apply", "--wait", "-f", m.file("limit.yaml", serviceLimit))
+	o := &offers{t: t}
+	o.offer(m, 400)
+	o.offer(m, 200)
+	pause(t, 3*time.Second)
+	p := o.phase("two servers", 10*time.Second)
+	t.Log(m.quotaAsks())
+	o.end()
+	sum, seconds := o.between(p.from, p.until)
+	mean := float64(sum.Admitted) / seconds
+	t.Logf("of %.0f/s offered %.1f/s are admitted; %d failed", float64(sum.Offered)/seconds, mean, sum.Failed)
+	if float64(sum.Offered)/seconds < 400 {
+		t.Skip("the machine offers too little: nothing is shown")
+	}
+	const excess = 200 + 20 + 20 // see globalExcess
+	if mean < 0.85*200 || mean > 200+excess/seconds {
+		t.Errorf("%.1f/s are admitted, want 200/s and at most the bound", mean)
+	}
+}
+
 // TestGlobalRateLimitOutlivesAControlPlane: of two control planes with two proxies each one is killed. Its proxies go on
 // with their shares, half of the limit together; those of the other have up to the whole limit, when it counts or has
 // taken over. When the control plane is back, all have the limit.
