@@ -15,6 +15,17 @@ import (
 // maxDeadlines bounds the requests that come in with a deadline and are remembered while they are answered.
 const maxDeadlines = 65_536
 
+// keepPassed is for how long after a request has ended by its deadline, or without an answer, what its program asks for on
+// its behalf is refused: a program that was slow to ask must not begin work that nobody bounds.
+const keepPassed = 30 * time.Second
+
+// passed is a deadline that is remembered after its request.
+type passed struct {
+	id       string
+	deadline time.Time
+	until    time.Time
+}
+
 var errDoomed = errors.New("the caller does not wait any longer")
 
 // readDeadline finds out how long the caller waits. told is false when it does not say.
@@ -46,6 +57,9 @@ func (x *exchange) boundInTime() *Failure {
 		own = x.plan.timeout
 	}
 	caller, told := x.readDeadline()
+	if !told && x.o.kind == fromMesh {
+		x.forgive()
+	}
 	if !told && own == 0 {
 		return nil
 	}
@@ -54,6 +68,7 @@ func (x *exchange) boundInTime() *Failure {
 		return &Failure{"route", 504, flagDeadline, errDoomed}
 	}
 	x.startTimeout(x.deadline.Total)
+	x.w.forgetPassed()
 	if told && x.o.kind == fromMesh && x.rec.RequestID != "" && len(x.w.deadlines) < maxDeadlines {
 		if x.w.deadlines == nil {
 			x.w.deadlines = map[string]time.Time{}
@@ -88,10 +103,39 @@ func (x *exchange) deadlinePassed() bool {
 	return !left
 }
 
-// forgetDeadline ends what boundInTime remembered.
+// forgetDeadline ends what boundInTime remembered: at once if the request was answered in time, else after a while.
 func (x *exchange) forgetDeadline() {
-	if x.remembered != "" {
-		delete(x.w.deadlines, x.remembered)
-		x.remembered = ""
+	if x.remembered == "" {
+		return
+	}
+	id, now := x.remembered, x.w.loop.Now()
+	x.remembered = ""
+	at, there := x.w.deadlines[id]
+	switch {
+	case !there:
+	case now.Before(at) && !x.gone, len(x.w.passed) >= maxDeadlines:
+		delete(x.w.deadlines, id)
+	default:
+		x.w.passed = append(x.w.passed, passed{id, at, now.Add(keepPassed)})
+	}
+}
+
+// forgetPassed forgets the deadlines that have been kept for long enough; they are in the order of time.
+func (w *worker) forgetPassed() {
+	now, n := w.loop.Now(), 0
+	for n < len(w.passed) && w.passed[n].until.Before(now) {
+		if p := &w.passed[n]; w.deadlines[p.id].Equal(p.deadline) { // not a later request's with the same ID
+			delete(w.deadlines, p.id)
+		}
+		n++
+	}
+	w.passed = w.passed[n:]
+}
+
+// forgive forgets a deadline that has passed when its caller asks again with the same ID, as in a retry, and does not say
+// that it is in a hurry.
+func (x *exchange) forgive() {
+	if at, ok := x.w.deadlines[x.rec.RequestID]; ok && !x.w.loop.Now().Before(at) {
+		delete(x.w.deadlines, x.rec.RequestID)
 	}
 }

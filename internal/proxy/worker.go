@@ -55,6 +55,7 @@ type worker struct {
 	scratch     []byte
 	sni         message.Head         // that tables are asked about a server name with
 	deadlines   map[string]time.Time // of requests from the mesh that are being answered, by their IDs
+	passed      []passed             // of those in deadlines, which are kept after their requests
 	mirroring   int                  // copies of requests on their way
 	sweeping    loop.Timer
 }
