@@ -200,7 +200,7 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return a.quota.run(life) })
 	a.client = xds.NewClient(xds.ClientOptions{
 		HTTP: a.source.HTTPClient(), BaseURL: a.source.BaseURL(), Node: a.node(), Logger: a.log,
-		Apply: a.apply, Taps: a.engine.SetTaps,
+		Apply: a.apply, Taps: a.engine.SetTaps, Conditions: a.engine.Conditions,
 	})
 	for _, u := range a.o.upstreams(a.namespace()) {
 		a.client.Subscribe(u.Service)

@@ -29,7 +29,9 @@ func (a *App) explainCommand() *cobra.Command {
 			Explain runs the proxies' own decision for a request that happened (--id, as tap prints it; the
 			control plane remembers the last 10,000) or for one that might (SERVICE with --from, --method, --path
 			and --header). Each step names what was chosen and what was not, the reason, and the file and line it
-			was written in. The exit status is 1 when the service or the id is not known.`),
+			was written in. With a client (--from, or a request that happened) its proxies are asked which
+			endpoints they leave out at the moment, why and until when, and what is left of the retry budgets.
+			The exit status is 1 when the service or the id is not known.`),
 		Example:           "  weft explain reviews --from productpage --header end-user=jason --path /reviews/0\n  weft explain --id 4bf92f3577b34da6\n  weft explain ratings.default:9080 -o json",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeServices,

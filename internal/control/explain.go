@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 )
 
 // Explain says which rule, backend and endpoints a request gets, and why not the others. It runs the same
-// functions as the proxies.
+// functions as the proxies, and asks those of the client which endpoints they leave out at the moment.
 func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.ExplainRequest]) (*connect.Response[adminv1.ExplainResponse], error) {
 	mesh := a.s.mesh.Load()
 	e := &explanation{mesh: mesh, out: &adminv1.ExplainResponse{Revision: mesh.Revision}}
@@ -28,11 +29,13 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 			return a.explainElsewhere(ctx, req.Msg)
 		}
 		e.happened(ev)
+		e.ask(ctx, a, ev.GetSource())
 		return connect.NewResponse(e.out), nil
 	}
 	if err := e.might(req.Msg); err != nil {
 		return nil, err
 	}
+	e.ask(ctx, a, req.Msg.GetFrom())
 	return connect.NewResponse(e.out), nil
 }
 
@@ -53,8 +56,9 @@ func (a *admin) explainElsewhere(ctx context.Context, req *adminv1.ExplainReques
 
 // explanation is built step by step.
 type explanation struct {
-	mesh *config.Mesh
-	out  *adminv1.ExplainResponse
+	mesh  *config.Mesh
+	out   *adminv1.ExplainResponse
+	asked []model.ServiceName // whose endpoints a proxy would choose from
 }
 
 func (e *explanation) step(stage string, chosen bool, subject, reason string, ref model.RuleRef) {
@@ -221,6 +225,9 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 
 // endpoints shows who may be picked.
 func (e *explanation) endpoints(s *model.Service, port uint16, subset map[string]string, up *model.Upstream) {
+	if !slices.Contains(e.asked, s.Name) && len(e.asked) < maxAskedFor {
+		e.asked = append(e.asked, s.Name)
+	}
 	if len(s.Endpoints) == 0 {
 		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})
 		e.out.Outcome = "503 for the share of " + s.Name.String() + ", which has no endpoints"

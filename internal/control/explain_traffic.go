@@ -180,7 +180,7 @@ func (e *explanation) upstream(s *model.Service, up *model.Upstream) {
 		tell("retry budget", fmt.Sprintf("retries of %s are %.4g%% of its requests at most, and %.4g a second always", s.Name, 100*b.Ratio, b.MinPerSecond))
 	}
 	if x := up.Ejection; x != nil {
-		tell("ejection", "endpoints that fail are left out: ask the client's proxy for those that are at the moment")
+		tell("ejection", "endpoints that fail are left out for a while")
 	}
 	if h := up.Health; h != nil {
 		tell("health checks", string(h.Type))

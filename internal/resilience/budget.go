@@ -85,13 +85,31 @@ func (b *Budget) Left(now time.Time) int {
 	return max(0, int(b.balance()), b.minInFlight-b.inFlight)
 }
 
+// BudgetState is what a Budget has counted: requests and retries in the window, what is left of it now, and the
+// retries refused since it began.
+type BudgetState struct {
+	Requests, Retries, Left, Refused uint64
+	InFlight                         int
+	Ratio                            float64
+	Window                           time.Duration
+}
+
+// State returns the present figures; zero for nil.
+func (b *Budget) State(now time.Time) BudgetState {
+	if b == nil {
+		return BudgetState{}
+	}
+	s := BudgetState{Left: uint64(b.Left(now)), Refused: b.refused, InFlight: b.inFlight, Ratio: b.ratio, Window: b.window.length}
+	s.Requests, s.Retries = b.window.sum()
+	return s
+}
+
 // Explain is one line about what is left and why.
 func (b *Budget) Explain(now time.Time) string {
 	if b == nil {
 		return "no retry budget: retries are not bounded"
 	}
-	left := b.Left(now)
-	requests, retries := b.window.sum()
+	s := b.State(now)
 	return fmt.Sprintf("retry budget %.4g%%: %d requests and %d retries in %s, %d in flight; %d left, %d refused so far",
-		100*b.ratio, requests, retries, b.window.length, b.inFlight, left, b.refused)
+		100*s.Ratio, s.Requests, s.Retries, s.Window, s.InFlight, s.Left, s.Refused)
 }

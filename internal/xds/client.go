@@ -26,6 +26,9 @@ type ClientOptions struct {
 	// ran before goes on. It is called from one goroutine.
 	Apply func(*model.Snapshot) error
 	Taps  func([]*discoveryv1.Tap) // may be nil
+	// Conditions answers what is known of the endpoints of services; see proxy.Engine.Conditions. It is called
+	// from the goroutine that applies. May be nil.
+	Conditions func([]model.ServiceName) []*discoveryv1.PoolState
 	// MaxSubscriptions bounds the services held on demand; beyond it the one asked for longest ago goes.
 	// Default 1,000.
 	MaxSubscriptions int
@@ -202,8 +205,10 @@ func (c *Client) receive(ctx context.Context, s *connect.BidiStreamForClient[dis
 		if err != nil {
 			return err
 		}
-		answer := &discoveryv1.DeltaRequest{Nonce: resp.GetNonce()}
-		if err := c.take(resp); err != nil {
+		answer := &discoveryv1.DeltaRequest{Nonce: resp.GetNonce(), Answers: c.answer(resp.GetQuestions())}
+		if resp.GetNonce() == "" && len(resp.GetQuestions()) > 0 {
+			// No configuration.
+		} else if err := c.take(resp); err != nil {
 			answer.Error = err.Error()
 			c.o.Logger.Error("configuration refused: running on with the last good one", "revision", resp.GetRevision(), "error", err)
 		}

@@ -157,6 +157,10 @@ func (s *Server) Delta(ctx context.Context, bidi *connect.BidiStream[discoveryv1
 			if err := bidi.Send(resp); err != nil {
 				return ended(err)
 			}
+		case q := <-st.ask:
+			if err := bidi.Send(q); err != nil {
+				return ended(err)
+			}
 		case err := <-failed:
 			return ended(err)
 		case <-st.replaced:
@@ -213,6 +217,7 @@ func (s *Server) join(st *stream, first *discoveryv1.DeltaRequest) error {
 func (s *Server) leave(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	close(st.gone)
 	if s.streams[st.node.GetId()] == st {
 		delete(s.streams, st.node.GetId())
 		s.notify()
@@ -227,6 +232,7 @@ func (s *Server) handle(st *stream, req *discoveryv1.DeltaRequest) error {
 	if err := st.subscribe(req); err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	st.answered(req.GetAnswers())
 	// An answer with another nonce is to a response of the past; the one in flight will be answered too.
 	if f := st.inFlight; f != nil && req.GetNonce() == f.nonce {
 		now := s.o.Now()

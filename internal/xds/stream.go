@@ -44,8 +44,13 @@ type stream struct {
 	nack         string
 	nackRevision int64
 
+	asked     map[string]chan *discoveryv1.Answer // who waits for the answer to a question, by its ID
+	questions uint64
+
 	out      chan *discoveryv1.DeltaResponse // holds the one response in flight
+	ask      chan *discoveryv1.DeltaResponse // questions
 	replaced chan struct{}
+	gone     chan struct{} // closed when the stream has ended
 }
 
 // response is a response that waits for its answer.
@@ -78,7 +83,9 @@ func newStream(n *discoveryv1.Node, id model.Identity, now time.Time) (*stream, 
 		node: n, identity: id, workload: w, connected: now,
 		names: map[model.ServiceName]bool{}, held: map[string]string{},
 		kept: map[string]*discoveryv1.Resource{}, refused: map[string]string{},
-		out: make(chan *discoveryv1.DeltaResponse, 1), replaced: make(chan struct{}),
+		asked: map[string]chan *discoveryv1.Answer{},
+		out:   make(chan *discoveryv1.DeltaResponse, 1), ask: make(chan *discoveryv1.DeltaResponse, maxQuestions),
+		replaced: make(chan struct{}), gone: make(chan struct{}),
 	}, nil
 }
 

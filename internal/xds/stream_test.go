@@ -40,6 +40,7 @@ type bench struct {
 	mu      sync.Mutex
 	applied []*model.Snapshot
 	refuse  error
+	hold    chan struct{} // while it is open, questions get no answer
 }
 
 func newBench(t *testing.T) *bench {
@@ -53,7 +54,7 @@ func newBench(t *testing.T) *bench {
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
 	b.client = NewClient(ClientOptions{
-		HTTP: srv.Client(), BaseURL: srv.URL, Node: &discoveryv1.Node{Id: "load-1", Service: "load"}, Apply: b.apply, MaxSubscriptions: 3,
+		HTTP: srv.Client(), BaseURL: srv.URL, Node: &discoveryv1.Node{Id: "load-1", Service: "load"}, Apply: b.apply, MaxSubscriptions: 3, Conditions: b.conditions,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

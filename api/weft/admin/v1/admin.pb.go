@@ -2881,7 +2881,7 @@ func (x *ExplainResponse) GetOutcome() string {
 
 type ExplainStep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"` // "resolve", "route", "backend", "endpoint"
+	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"` // "resolve", "route", "backend", "endpoint", "now", ...
 	Chosen        bool                   `protobuf:"varint,2,opt,name=chosen,proto3" json:"chosen,omitempty"`
 	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"` // rule, backend, endpoint
 	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -2963,6 +2963,162 @@ func (x *ExplainStep) GetLine() int32 {
 	return 0
 }
 
+type ConditionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`     // NAMESPACE/SERVICE whose proxies are asked, or the id of one proxy
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"` // NAMESPACE/NAME, at most 100
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConditionsRequest) Reset() {
+	*x = ConditionsRequest{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConditionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConditionsRequest) ProtoMessage() {}
+
+func (x *ConditionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConditionsRequest.ProtoReflect.Descriptor instead.
+func (*ConditionsRequest) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ConditionsRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *ConditionsRequest) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+type ConditionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Proxies       []*ProxyConditions     `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"` // at most 8 for each control plane
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConditionsResponse) Reset() {
+	*x = ConditionsResponse{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConditionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConditionsResponse) ProtoMessage() {}
+
+func (x *ConditionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConditionsResponse.ProtoReflect.Descriptor instead.
+func (*ConditionsResponse) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ConditionsResponse) GetProxies() []*ProxyConditions {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+type ProxyConditions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Proxy         string                 `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"` // its id
+	Pools         []*v1.PoolState        `protobuf:"bytes,2,rep,name=pools,proto3" json:"pools,omitempty"`
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why it could not be asked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyConditions) Reset() {
+	*x = ProxyConditions{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyConditions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyConditions) ProtoMessage() {}
+
+func (x *ProxyConditions) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyConditions.ProtoReflect.Descriptor instead.
+func (*ProxyConditions) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ProxyConditions) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ProxyConditions) GetPools() []*v1.PoolState {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *ProxyConditions) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type StatRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Window    *durationpb.Duration   `protobuf:"bytes,1,opt,name=window,proto3" json:"window,omitempty"` // 2 s to 10 min, default 1 min
@@ -2978,7 +3134,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3146,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3159,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatRequest) GetWindow() *durationpb.Duration {
@@ -3043,7 +3199,7 @@ type StatResponse struct {
 
 func (x *StatResponse) Reset() {
 	*x = StatResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3211,7 @@ func (x *StatResponse) String() string {
 func (*StatResponse) ProtoMessage() {}
 
 func (x *StatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3224,7 @@ func (x *StatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatResponse.ProtoReflect.Descriptor instead.
 func (*StatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StatResponse) GetRows() []*StatRow {
@@ -3099,7 +3255,7 @@ type StatRow struct {
 
 func (x *StatRow) Reset() {
 	*x = StatRow{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3267,7 @@ func (x *StatRow) String() string {
 func (*StatRow) ProtoMessage() {}
 
 func (x *StatRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3124,7 +3280,7 @@ func (x *StatRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRow.ProtoReflect.Descriptor instead.
 func (*StatRow) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatRow) GetLabels() map[string]string {
@@ -3230,7 +3386,7 @@ type TapRequest struct {
 
 func (x *TapRequest) Reset() {
 	*x = TapRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3398,7 @@ func (x *TapRequest) String() string {
 func (*TapRequest) ProtoMessage() {}
 
 func (x *TapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3411,7 @@ func (x *TapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapRequest.ProtoReflect.Descriptor instead.
 func (*TapRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TapRequest) GetFilter() *v1.TapFilter {
@@ -3512,7 +3668,16 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04file\x18\x05 \x01(\tR\x04file\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\x05R\x04line\"\xf0\x01\n" +
+	"\x04line\x18\x06 \x01(\x05R\x04line\"G\n" +
+	"\x11ConditionsRequest\x12\x16\n" +
+	"\x06client\x18\x01 \x01(\tR\x06client\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"N\n" +
+	"\x12ConditionsResponse\x128\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1e.weft.admin.v1.ProxyConditionsR\aproxies\"q\n" +
+	"\x0fProxyConditions\x12\x14\n" +
+	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x122\n" +
+	"\x05pools\x18\x02 \x03(\v2\x1c.weft.discovery.v1.PoolStateR\x05pools\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xf0\x01\n" +
 	"\vStatRequest\x121\n" +
 	"\x06window\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x19\n" +
@@ -3550,7 +3715,7 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x06filter\x18\x01 \x01(\v2\x1c.weft.discovery.v1.TapFilterR\x06filter\x12\x17\n" +
 	"\amax_rps\x18\x02 \x01(\rR\x06maxRps\x12!\n" +
 	"\finbound_only\x18\x03 \x01(\bR\vinboundOnly\x12#\n" +
-	"\routbound_only\x18\x04 \x01(\bR\foutboundOnly2\xf3\b\n" +
+	"\routbound_only\x18\x04 \x01(\bR\foutboundOnly2\xc6\t\n" +
 	"\fAdminService\x12H\n" +
 	"\aVersion\x12\x1d.weft.admin.v1.VersionRequest\x1a\x1e.weft.admin.v1.VersionResponse\x12B\n" +
 	"\x05Check\x12\x1b.weft.admin.v1.CheckRequest\x1a\x1c.weft.admin.v1.CheckResponse\x12B\n" +
@@ -3564,7 +3729,9 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\fListServices\x12\".weft.admin.v1.ListServicesRequest\x1a#.weft.admin.v1.ListServicesResponse\x12T\n" +
 	"\vListProxies\x12!.weft.admin.v1.ListProxiesRequest\x1a\".weft.admin.v1.ListProxiesResponse\x12T\n" +
 	"\vGetSnapshot\x12!.weft.admin.v1.GetSnapshotRequest\x1a\".weft.admin.v1.GetSnapshotResponse\x12H\n" +
-	"\aExplain\x12\x1d.weft.admin.v1.ExplainRequest\x1a\x1e.weft.admin.v1.ExplainResponse\x12?\n" +
+	"\aExplain\x12\x1d.weft.admin.v1.ExplainRequest\x1a\x1e.weft.admin.v1.ExplainResponse\x12Q\n" +
+	"\n" +
+	"Conditions\x12 .weft.admin.v1.ConditionsRequest\x1a!.weft.admin.v1.ConditionsResponse\x12?\n" +
 	"\x04Stat\x12\x1a.weft.admin.v1.StatRequest\x1a\x1b.weft.admin.v1.StatResponse\x12?\n" +
 	"\x03Tap\x12\x19.weft.admin.v1.TapRequest\x1a\x1b.weft.discovery.v1.TapEvent0\x01B5Z3github.com/weft-mesh/weft/api/weft/admin/v1;adminv1b\x06proto3"
 
@@ -3581,7 +3748,7 @@ func file_weft_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(CheckResult_Status)(0),         // 0: weft.admin.v1.CheckResult.Status
 	(GuardStatus_State)(0),          // 1: weft.admin.v1.GuardStatus.State
@@ -3628,32 +3795,36 @@ var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(*ExplainRequest)(nil),          // 42: weft.admin.v1.ExplainRequest
 	(*ExplainResponse)(nil),         // 43: weft.admin.v1.ExplainResponse
 	(*ExplainStep)(nil),             // 44: weft.admin.v1.ExplainStep
-	(*StatRequest)(nil),             // 45: weft.admin.v1.StatRequest
-	(*StatResponse)(nil),            // 46: weft.admin.v1.StatResponse
-	(*StatRow)(nil),                 // 47: weft.admin.v1.StatRow
-	(*TapRequest)(nil),              // 48: weft.admin.v1.TapRequest
-	nil,                             // 49: weft.admin.v1.StatRequest.MatchEntry
-	nil,                             // 50: weft.admin.v1.StatRow.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 52: google.protobuf.Duration
-	(*v1.Service)(nil),              // 53: weft.discovery.v1.Service
-	(*v1.Endpoints)(nil),            // 54: weft.discovery.v1.Endpoints
-	(*v1.Node)(nil),                 // 55: weft.discovery.v1.Node
-	(*v1.ProxyStats)(nil),           // 56: weft.discovery.v1.ProxyStats
-	(*v1.HeaderValue)(nil),          // 57: weft.discovery.v1.HeaderValue
-	(*v1.Histogram)(nil),            // 58: weft.discovery.v1.Histogram
-	(*v1.TapFilter)(nil),            // 59: weft.discovery.v1.TapFilter
-	(*v1.TapEvent)(nil),             // 60: weft.discovery.v1.TapEvent
+	(*ConditionsRequest)(nil),       // 45: weft.admin.v1.ConditionsRequest
+	(*ConditionsResponse)(nil),      // 46: weft.admin.v1.ConditionsResponse
+	(*ProxyConditions)(nil),         // 47: weft.admin.v1.ProxyConditions
+	(*StatRequest)(nil),             // 48: weft.admin.v1.StatRequest
+	(*StatResponse)(nil),            // 49: weft.admin.v1.StatResponse
+	(*StatRow)(nil),                 // 50: weft.admin.v1.StatRow
+	(*TapRequest)(nil),              // 51: weft.admin.v1.TapRequest
+	nil,                             // 52: weft.admin.v1.StatRequest.MatchEntry
+	nil,                             // 53: weft.admin.v1.StatRow.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 54: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 55: google.protobuf.Duration
+	(*v1.Service)(nil),              // 56: weft.discovery.v1.Service
+	(*v1.Endpoints)(nil),            // 57: weft.discovery.v1.Endpoints
+	(*v1.Node)(nil),                 // 58: weft.discovery.v1.Node
+	(*v1.ProxyStats)(nil),           // 59: weft.discovery.v1.ProxyStats
+	(*v1.HeaderValue)(nil),          // 60: weft.discovery.v1.HeaderValue
+	(*v1.PoolState)(nil),            // 61: weft.discovery.v1.PoolState
+	(*v1.Histogram)(nil),            // 62: weft.discovery.v1.Histogram
+	(*v1.TapFilter)(nil),            // 63: weft.discovery.v1.TapFilter
+	(*v1.TapEvent)(nil),             // 64: weft.discovery.v1.TapEvent
 }
 var file_weft_admin_v1_admin_proto_depIdxs = []int32{
-	51, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
+	54, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
 	6,  // 1: weft.admin.v1.CheckResponse.results:type_name -> weft.admin.v1.CheckResult
 	0,  // 2: weft.admin.v1.CheckResult.status:type_name -> weft.admin.v1.CheckResult.Status
 	7,  // 3: weft.admin.v1.ApplyRequest.documents:type_name -> weft.admin.v1.Document
 	9,  // 4: weft.admin.v1.ApplyRequest.note:type_name -> weft.admin.v1.Note
 	10, // 5: weft.admin.v1.ApplyRequest.guard:type_name -> weft.admin.v1.GuardSpec
-	52, // 6: weft.admin.v1.GuardSpec.window:type_name -> google.protobuf.Duration
-	52, // 7: weft.admin.v1.GuardSpec.latency:type_name -> google.protobuf.Duration
+	55, // 6: weft.admin.v1.GuardSpec.window:type_name -> google.protobuf.Duration
+	55, // 7: weft.admin.v1.GuardSpec.latency:type_name -> google.protobuf.Duration
 	12, // 8: weft.admin.v1.ApplyResponse.changes:type_name -> weft.admin.v1.Change
 	14, // 9: weft.admin.v1.ApplyResponse.warnings:type_name -> weft.admin.v1.Problem
 	13, // 10: weft.admin.v1.Change.resource:type_name -> weft.admin.v1.ResourceRef
@@ -3663,11 +3834,11 @@ var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	9,  // 14: weft.admin.v1.DeleteRequest.note:type_name -> weft.admin.v1.Note
 	12, // 15: weft.admin.v1.DeleteResponse.changes:type_name -> weft.admin.v1.Change
 	20, // 16: weft.admin.v1.HistoryResponse.entries:type_name -> weft.admin.v1.HistoryEntry
-	51, // 17: weft.admin.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
+	54, // 17: weft.admin.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
 	12, // 18: weft.admin.v1.HistoryEntry.changes:type_name -> weft.admin.v1.Change
 	21, // 19: weft.admin.v1.HistoryEntry.guard:type_name -> weft.admin.v1.GuardStatus
 	1,  // 20: weft.admin.v1.GuardStatus.state:type_name -> weft.admin.v1.GuardStatus.State
-	51, // 21: weft.admin.v1.GuardStatus.until:type_name -> google.protobuf.Timestamp
+	54, // 21: weft.admin.v1.GuardStatus.until:type_name -> google.protobuf.Timestamp
 	22, // 22: weft.admin.v1.GuardStatus.services:type_name -> weft.admin.v1.GuardFigures
 	10, // 23: weft.admin.v1.GuardStatus.spec:type_name -> weft.admin.v1.GuardSpec
 	9,  // 24: weft.admin.v1.RollbackRequest.note:type_name -> weft.admin.v1.Note
@@ -3675,63 +3846,67 @@ var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	14, // 26: weft.admin.v1.RollbackResponse.warnings:type_name -> weft.admin.v1.Problem
 	27, // 27: weft.admin.v1.ListResponse.resources:type_name -> weft.admin.v1.StoredResource
 	13, // 28: weft.admin.v1.StoredResource.ref:type_name -> weft.admin.v1.ResourceRef
-	51, // 29: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
+	54, // 29: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
 	28, // 30: weft.admin.v1.StoredResource.conditions:type_name -> weft.admin.v1.Condition
-	52, // 31: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	55, // 31: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
 	31, // 32: weft.admin.v1.WaitResponse.refusals:type_name -> weft.admin.v1.Refusal
-	52, // 33: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 34: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	55, // 33: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	54, // 34: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
 	36, // 35: weft.admin.v1.ListServicesResponse.services:type_name -> weft.admin.v1.ServiceInfo
-	53, // 36: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
-	54, // 37: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
+	56, // 36: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
+	57, // 37: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
 	39, // 38: weft.admin.v1.ListProxiesResponse.proxies:type_name -> weft.admin.v1.ProxyInfo
-	55, // 39: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
-	51, // 40: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
-	51, // 41: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
-	56, // 42: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
-	57, // 43: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
+	58, // 39: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
+	54, // 40: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
+	54, // 41: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
+	59, // 42: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
+	60, // 43: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
 	44, // 44: weft.admin.v1.ExplainResponse.steps:type_name -> weft.admin.v1.ExplainStep
-	52, // 45: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
-	49, // 46: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
-	47, // 47: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
-	50, // 48: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
-	58, // 49: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
-	59, // 50: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
-	2,  // 51: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
-	4,  // 52: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
-	8,  // 53: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
-	16, // 54: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
-	25, // 55: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
-	29, // 56: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
-	18, // 57: weft.admin.v1.AdminService.History:input_type -> weft.admin.v1.HistoryRequest
-	23, // 58: weft.admin.v1.AdminService.Rollback:input_type -> weft.admin.v1.RollbackRequest
-	32, // 59: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
-	34, // 60: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
-	37, // 61: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
-	40, // 62: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
-	42, // 63: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
-	45, // 64: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
-	48, // 65: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
-	3,  // 66: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
-	5,  // 67: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
-	11, // 68: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
-	17, // 69: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
-	26, // 70: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
-	30, // 71: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
-	19, // 72: weft.admin.v1.AdminService.History:output_type -> weft.admin.v1.HistoryResponse
-	24, // 73: weft.admin.v1.AdminService.Rollback:output_type -> weft.admin.v1.RollbackResponse
-	33, // 74: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
-	35, // 75: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
-	38, // 76: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
-	41, // 77: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
-	43, // 78: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
-	46, // 79: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
-	60, // 80: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
-	66, // [66:81] is the sub-list for method output_type
-	51, // [51:66] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	47, // 45: weft.admin.v1.ConditionsResponse.proxies:type_name -> weft.admin.v1.ProxyConditions
+	61, // 46: weft.admin.v1.ProxyConditions.pools:type_name -> weft.discovery.v1.PoolState
+	55, // 47: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
+	52, // 48: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
+	50, // 49: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
+	53, // 50: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
+	62, // 51: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
+	63, // 52: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
+	2,  // 53: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
+	4,  // 54: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
+	8,  // 55: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
+	16, // 56: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
+	25, // 57: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
+	29, // 58: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
+	18, // 59: weft.admin.v1.AdminService.History:input_type -> weft.admin.v1.HistoryRequest
+	23, // 60: weft.admin.v1.AdminService.Rollback:input_type -> weft.admin.v1.RollbackRequest
+	32, // 61: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
+	34, // 62: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
+	37, // 63: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
+	40, // 64: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
+	42, // 65: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
+	45, // 66: weft.admin.v1.AdminService.Conditions:input_type -> weft.admin.v1.ConditionsRequest
+	48, // 67: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
+	51, // 68: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
+	3,  // 69: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
+	5,  // 70: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
+	11, // 71: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
+	17, // 72: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
+	26, // 73: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
+	30, // 74: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
+	19, // 75: weft.admin.v1.AdminService.History:output_type -> weft.admin.v1.HistoryResponse
+	24, // 76: weft.admin.v1.AdminService.Rollback:output_type -> weft.admin.v1.RollbackResponse
+	33, // 77: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
+	35, // 78: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
+	38, // 79: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
+	41, // 80: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
+	43, // 81: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
+	46, // 82: weft.admin.v1.AdminService.Conditions:output_type -> weft.admin.v1.ConditionsResponse
+	49, // 83: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
+	64, // 84: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
+	69, // [69:85] is the sub-list for method output_type
+	53, // [53:69] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_weft_admin_v1_admin_proto_init() }
@@ -3745,7 +3920,7 @@ func file_weft_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_admin_v1_admin_proto_rawDesc), len(file_weft_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   49,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,7 @@ package discoveryv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -412,7 +413,8 @@ type DeltaRequest struct {
 	Unsubscribe     []string               `protobuf:"bytes,3,rep,name=unsubscribe,proto3" json:"unsubscribe,omitempty"`
 	InitialVersions map[string]string      `protobuf:"bytes,4,rep,name=initial_versions,json=initialVersions,proto3" json:"initial_versions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // resource name -> version held, in the first request
 	Nonce           string                 `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Error           string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"` // a NACK's reason
+	Error           string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`     // a NACK's reason
+	Answers         []*Answer              `protobuf:"bytes,7,rep,name=answers,proto3" json:"answers,omitempty"` // to questions; such a request may have no nonce
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -489,12 +491,20 @@ func (x *DeltaRequest) GetError() string {
 	return ""
 }
 
+func (x *DeltaRequest) GetAnswers() []*Answer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
 type DeltaResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // of the mesh these resources complete
 	Resources     []*Resource            `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
 	Removed       []string               `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"` // subscribed names that do not exist (any more)
 	Nonce         string                 `protobuf:"bytes,4,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Questions     []*Question            `protobuf:"bytes,5,rep,name=questions,proto3" json:"questions,omitempty"` // in a response of their own, without nonce and resources: it changes nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +567,365 @@ func (x *DeltaResponse) GetNonce() string {
 	return ""
 }
 
+func (x *DeltaResponse) GetQuestions() []*Question {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
+// Question asks a proxy what it has learnt about the endpoints of services.
+type Question struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`             // that the answer repeats
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"` // NAMESPACE/NAME
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Question) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Question) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+// Answer is what a proxy knows at that moment. Services that it does not use are left out.
+type Answer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Pools         []*PoolState           `protobuf:"bytes,2,rep,name=pools,proto3" json:"pools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Answer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Answer) GetPools() []*PoolState {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+// PoolState is the state of a service's endpoints, or of those with a subset's labels. Ejections and budgets are kept
+// by each event loop; figures are sums over them.
+type PoolState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"` // NAMESPACE/NAME
+	Subset        map[string]string      `protobuf:"bytes,2,rep,name=subset,proto3" json:"subset,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Loops         uint32                 `protobuf:"varint,3,opt,name=loops,proto3" json:"loops,omitempty"`
+	Endpoints     uint32                 `protobuf:"varint,4,opt,name=endpoints,proto3" json:"endpoints,omitempty"` // of the pool
+	Out           []*EndpointState       `protobuf:"bytes,5,rep,name=out,proto3" json:"out,omitempty"`              // those that are left out of the choice, at most 100
+	Budget        *BudgetState           `protobuf:"bytes,6,opt,name=budget,proto3" json:"budget,omitempty"`        // unset: there is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolState) Reset() {
+	*x = PoolState{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolState) ProtoMessage() {}
+
+func (x *PoolState) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolState.ProtoReflect.Descriptor instead.
+func (*PoolState) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PoolState) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *PoolState) GetSubset() map[string]string {
+	if x != nil {
+		return x.Subset
+	}
+	return nil
+}
+
+func (x *PoolState) GetLoops() uint32 {
+	if x != nil {
+		return x.Loops
+	}
+	return 0
+}
+
+func (x *PoolState) GetEndpoints() uint32 {
+	if x != nil {
+		return x.Endpoints
+	}
+	return 0
+}
+
+func (x *PoolState) GetOut() []*EndpointState {
+	if x != nil {
+		return x.Out
+	}
+	return nil
+}
+
+func (x *PoolState) GetBudget() *BudgetState {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+type EndpointState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // "ejected", "sick", "unreachable", "waiting"
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"` // unset: until a health check succeeds
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Loops         uint32                 `protobuf:"varint,5,opt,name=loops,proto3" json:"loops,omitempty"` // that leave it out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointState) Reset() {
+	*x = EndpointState{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointState) ProtoMessage() {}
+
+func (x *EndpointState) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointState.ProtoReflect.Descriptor instead.
+func (*EndpointState) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EndpointState) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EndpointState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *EndpointState) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *EndpointState) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EndpointState) GetLoops() uint32 {
+	if x != nil {
+		return x.Loops
+	}
+	return 0
+}
+
+type BudgetState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ratio         float64                `protobuf:"fixed64,1,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	Window        *durationpb.Duration   `protobuf:"bytes,2,opt,name=window,proto3" json:"window,omitempty"`
+	Requests      uint64                 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"` // in the window
+	Retries       uint64                 `protobuf:"varint,4,opt,name=retries,proto3" json:"retries,omitempty"`   // in the window
+	Left          uint64                 `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`         // retries that could be made now
+	Refused       uint64                 `protobuf:"varint,6,opt,name=refused,proto3" json:"refused,omitempty"`   // since the policy began to hold
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetState) Reset() {
+	*x = BudgetState{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetState) ProtoMessage() {}
+
+func (x *BudgetState) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetState.ProtoReflect.Descriptor instead.
+func (*BudgetState) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BudgetState) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *BudgetState) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *BudgetState) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *BudgetState) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *BudgetState) GetLeft() uint64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *BudgetState) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
 // Node is a proxy as it introduces itself.
 type Node struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -572,7 +941,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +953,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[8]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +966,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{8}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Node) GetId() string {
@@ -660,7 +1029,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +1041,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +1054,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Resource) GetName() string {
@@ -788,7 +1157,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1169,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1182,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Workload) GetId() string {
@@ -876,7 +1245,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1257,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1270,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Inbound) GetServicePort() uint32 {
@@ -940,7 +1309,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1321,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[12]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1334,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{12}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Service) GetName() string {
@@ -1027,7 +1396,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1408,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[13]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1421,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{13}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -1086,7 +1455,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1467,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[14]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1480,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{14}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rule) GetRef() *RuleRef {
@@ -1191,7 +1560,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1572,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1585,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RuleRef) GetKind() string {
@@ -1274,7 +1643,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1655,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1668,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Match) GetPath() *ValueMatch {
@@ -1350,7 +1719,7 @@ type ValueMatch struct {
 
 func (x *ValueMatch) Reset() {
 	*x = ValueMatch{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1731,7 @@ func (x *ValueMatch) String() string {
 func (*ValueMatch) ProtoMessage() {}
 
 func (x *ValueMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1744,7 @@ func (x *ValueMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueMatch.ProtoReflect.Descriptor instead.
 func (*ValueMatch) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ValueMatch) GetName() string {
@@ -1424,7 +1793,7 @@ type HeaderMod struct {
 
 func (x *HeaderMod) Reset() {
 	*x = HeaderMod{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1805,7 @@ func (x *HeaderMod) String() string {
 func (*HeaderMod) ProtoMessage() {}
 
 func (x *HeaderMod) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1818,7 @@ func (x *HeaderMod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMod.ProtoReflect.Descriptor instead.
 func (*HeaderMod) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HeaderMod) GetSet() []*HeaderValue {
@@ -1483,7 +1852,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1864,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1877,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -1541,7 +1910,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1922,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1935,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Backend) GetService() string {
@@ -1635,7 +2004,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +2016,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +2029,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Endpoints) GetService() string {
@@ -1695,7 +2064,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +2076,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +2089,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Endpoint) GetId() string {
@@ -1808,7 +2177,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2189,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2202,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RegisterRequest) GetService() string {
@@ -1894,7 +2263,7 @@ type RegisterResponse struct {
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2275,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2288,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RegisterResponse) GetRevision() int64 {
@@ -1938,7 +2307,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2319,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2332,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeregisterRequest) GetId() string {
@@ -1982,7 +2351,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2363,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2376,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeregisterResponse) GetRevision() int64 {
@@ -2027,7 +2396,7 @@ type Taps struct {
 
 func (x *Taps) Reset() {
 	*x = Taps{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2408,7 @@ func (x *Taps) String() string {
 func (*Taps) ProtoMessage() {}
 
 func (x *Taps) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2421,7 @@ func (x *Taps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taps.ProtoReflect.Descriptor instead.
 func (*Taps) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Taps) GetTaps() []*Tap {
@@ -2073,7 +2442,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2454,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2467,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Tap) GetId() string {
@@ -2134,7 +2503,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2515,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2528,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TapFilter) GetWorkload() string {
@@ -2203,7 +2572,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2584,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2597,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -2274,7 +2643,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2655,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2668,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{36}
 }
 
 type ProxyStats struct {
@@ -2314,7 +2683,7 @@ type ProxyStats struct {
 
 func (x *ProxyStats) Reset() {
 	*x = ProxyStats{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2695,7 @@ func (x *ProxyStats) String() string {
 func (*ProxyStats) ProtoMessage() {}
 
 func (x *ProxyStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2708,7 @@ func (x *ProxyStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyStats.ProtoReflect.Descriptor instead.
 func (*ProxyStats) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProxyStats) GetResidentBytes() uint64 {
@@ -2398,7 +2767,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2779,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2792,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Series) GetDirection() string {
@@ -2572,7 +2941,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2953,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2966,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Histogram) GetBucket() []uint32 {
@@ -2664,7 +3033,7 @@ type TapEvent struct {
 
 func (x *TapEvent) Reset() {
 	*x = TapEvent{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +3045,7 @@ func (x *TapEvent) String() string {
 func (*TapEvent) ProtoMessage() {}
 
 func (x *TapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +3058,7 @@ func (x *TapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapEvent.ProtoReflect.Descriptor instead.
 func (*TapEvent) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TapEvent) GetTapId() string {
@@ -2885,7 +3254,7 @@ var File_weft_discovery_v1_discovery_proto protoreflect.FileDescriptor
 
 const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\n" +
-	"!weft/discovery/v1/discovery.proto\x12\x11weft.discovery.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"I\n" +
+	"!weft/discovery/v1/discovery.proto\x12\x11weft.discovery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"I\n" +
 	"\x16SignCertificateRequest\x12\x1d\n" +
 	"\n" +
 	"join_token\x18\x01 \x01(\tR\tjoinToken\x12\x10\n" +
@@ -2912,22 +3281,53 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x05share\x18\x03 \x01(\x01R\x05share\x12\x14\n" +
 	"\x05short\x18\x04 \x01(\bR\x05short\x12\x14\n" +
 	"\x05alone\x18\x05 \x01(\x01R\x05alone\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"\xcc\x02\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"\x81\x03\n" +
 	"\fDeltaRequest\x12+\n" +
 	"\x04node\x18\x01 \x01(\v2\x17.weft.discovery.v1.NodeR\x04node\x12\x1c\n" +
 	"\tsubscribe\x18\x02 \x03(\tR\tsubscribe\x12 \n" +
 	"\vunsubscribe\x18\x03 \x03(\tR\vunsubscribe\x12_\n" +
 	"\x10initial_versions\x18\x04 \x03(\v24.weft.discovery.v1.DeltaRequest.InitialVersionsEntryR\x0finitialVersions\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\tR\x05nonce\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\x1aB\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x123\n" +
+	"\aanswers\x18\a \x03(\v2\x19.weft.discovery.v1.AnswerR\aanswers\x1aB\n" +
 	"\x14InitialVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x96\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd1\x01\n" +
 	"\rDeltaResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x129\n" +
 	"\tresources\x18\x02 \x03(\v2\x1b.weft.discovery.v1.ResourceR\tresources\x12\x18\n" +
 	"\aremoved\x18\x03 \x03(\tR\aremoved\x12\x14\n" +
-	"\x05nonce\x18\x04 \x01(\tR\x05nonce\"\x96\x02\n" +
+	"\x05nonce\x18\x04 \x01(\tR\x05nonce\x129\n" +
+	"\tquestions\x18\x05 \x03(\v2\x1b.weft.discovery.v1.QuestionR\tquestions\"6\n" +
+	"\bQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"L\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
+	"\x05pools\x18\x02 \x03(\v2\x1c.weft.discovery.v1.PoolStateR\x05pools\"\xc2\x02\n" +
+	"\tPoolState\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12@\n" +
+	"\x06subset\x18\x02 \x03(\v2(.weft.discovery.v1.PoolState.SubsetEntryR\x06subset\x12\x14\n" +
+	"\x05loops\x18\x03 \x01(\rR\x05loops\x12\x1c\n" +
+	"\tendpoints\x18\x04 \x01(\rR\tendpoints\x122\n" +
+	"\x03out\x18\x05 \x03(\v2 .weft.discovery.v1.EndpointStateR\x03out\x126\n" +
+	"\x06budget\x18\x06 \x01(\v2\x1e.weft.discovery.v1.BudgetStateR\x06budget\x1a9\n" +
+	"\vSubsetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
+	"\rEndpointState\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05loops\x18\x05 \x01(\rR\x05loops\"\xba\x01\n" +
+	"\vBudgetState\x12\x14\n" +
+	"\x05ratio\x18\x01 \x01(\x01R\x05ratio\x121\n" +
+	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x1a\n" +
+	"\brequests\x18\x03 \x01(\x04R\brequests\x12\x18\n" +
+	"\aretries\x18\x04 \x01(\x04R\aretries\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x04R\x04left\x12\x18\n" +
+	"\arefused\x18\x06 \x01(\x04R\arefused\"\x96\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12;\n" +
@@ -3164,7 +3564,7 @@ func file_weft_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_weft_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*SignCertificateRequest)(nil),  // 0: weft.discovery.v1.SignCertificateRequest
 	(*SignCertificateResponse)(nil), // 1: weft.discovery.v1.SignCertificateResponse
@@ -3174,103 +3574,118 @@ var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*Quota)(nil),                   // 5: weft.discovery.v1.Quota
 	(*DeltaRequest)(nil),            // 6: weft.discovery.v1.DeltaRequest
 	(*DeltaResponse)(nil),           // 7: weft.discovery.v1.DeltaResponse
-	(*Node)(nil),                    // 8: weft.discovery.v1.Node
-	(*Resource)(nil),                // 9: weft.discovery.v1.Resource
-	(*Workload)(nil),                // 10: weft.discovery.v1.Workload
-	(*Inbound)(nil),                 // 11: weft.discovery.v1.Inbound
-	(*Service)(nil),                 // 12: weft.discovery.v1.Service
-	(*Port)(nil),                    // 13: weft.discovery.v1.Port
-	(*Rule)(nil),                    // 14: weft.discovery.v1.Rule
-	(*RuleRef)(nil),                 // 15: weft.discovery.v1.RuleRef
-	(*Match)(nil),                   // 16: weft.discovery.v1.Match
-	(*ValueMatch)(nil),              // 17: weft.discovery.v1.ValueMatch
-	(*HeaderMod)(nil),               // 18: weft.discovery.v1.HeaderMod
-	(*HeaderValue)(nil),             // 19: weft.discovery.v1.HeaderValue
-	(*Backend)(nil),                 // 20: weft.discovery.v1.Backend
-	(*Endpoints)(nil),               // 21: weft.discovery.v1.Endpoints
-	(*Endpoint)(nil),                // 22: weft.discovery.v1.Endpoint
-	(*RegisterRequest)(nil),         // 23: weft.discovery.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 24: weft.discovery.v1.RegisterResponse
-	(*DeregisterRequest)(nil),       // 25: weft.discovery.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),      // 26: weft.discovery.v1.DeregisterResponse
-	(*Taps)(nil),                    // 27: weft.discovery.v1.Taps
-	(*Tap)(nil),                     // 28: weft.discovery.v1.Tap
-	(*TapFilter)(nil),               // 29: weft.discovery.v1.TapFilter
-	(*ReportRequest)(nil),           // 30: weft.discovery.v1.ReportRequest
-	(*ReportResponse)(nil),          // 31: weft.discovery.v1.ReportResponse
-	(*ProxyStats)(nil),              // 32: weft.discovery.v1.ProxyStats
-	(*Series)(nil),                  // 33: weft.discovery.v1.Series
-	(*Histogram)(nil),               // 34: weft.discovery.v1.Histogram
-	(*TapEvent)(nil),                // 35: weft.discovery.v1.TapEvent
-	nil,                             // 36: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	nil,                             // 37: weft.discovery.v1.Node.LabelsEntry
-	nil,                             // 38: weft.discovery.v1.Workload.LabelsEntry
-	nil,                             // 39: weft.discovery.v1.Backend.SubsetEntry
-	nil,                             // 40: weft.discovery.v1.Endpoint.LabelsEntry
-	nil,                             // 41: weft.discovery.v1.RegisterRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 42: google.protobuf.Timestamp
+	(*Question)(nil),                // 8: weft.discovery.v1.Question
+	(*Answer)(nil),                  // 9: weft.discovery.v1.Answer
+	(*PoolState)(nil),               // 10: weft.discovery.v1.PoolState
+	(*EndpointState)(nil),           // 11: weft.discovery.v1.EndpointState
+	(*BudgetState)(nil),             // 12: weft.discovery.v1.BudgetState
+	(*Node)(nil),                    // 13: weft.discovery.v1.Node
+	(*Resource)(nil),                // 14: weft.discovery.v1.Resource
+	(*Workload)(nil),                // 15: weft.discovery.v1.Workload
+	(*Inbound)(nil),                 // 16: weft.discovery.v1.Inbound
+	(*Service)(nil),                 // 17: weft.discovery.v1.Service
+	(*Port)(nil),                    // 18: weft.discovery.v1.Port
+	(*Rule)(nil),                    // 19: weft.discovery.v1.Rule
+	(*RuleRef)(nil),                 // 20: weft.discovery.v1.RuleRef
+	(*Match)(nil),                   // 21: weft.discovery.v1.Match
+	(*ValueMatch)(nil),              // 22: weft.discovery.v1.ValueMatch
+	(*HeaderMod)(nil),               // 23: weft.discovery.v1.HeaderMod
+	(*HeaderValue)(nil),             // 24: weft.discovery.v1.HeaderValue
+	(*Backend)(nil),                 // 25: weft.discovery.v1.Backend
+	(*Endpoints)(nil),               // 26: weft.discovery.v1.Endpoints
+	(*Endpoint)(nil),                // 27: weft.discovery.v1.Endpoint
+	(*RegisterRequest)(nil),         // 28: weft.discovery.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 29: weft.discovery.v1.RegisterResponse
+	(*DeregisterRequest)(nil),       // 30: weft.discovery.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),      // 31: weft.discovery.v1.DeregisterResponse
+	(*Taps)(nil),                    // 32: weft.discovery.v1.Taps
+	(*Tap)(nil),                     // 33: weft.discovery.v1.Tap
+	(*TapFilter)(nil),               // 34: weft.discovery.v1.TapFilter
+	(*ReportRequest)(nil),           // 35: weft.discovery.v1.ReportRequest
+	(*ReportResponse)(nil),          // 36: weft.discovery.v1.ReportResponse
+	(*ProxyStats)(nil),              // 37: weft.discovery.v1.ProxyStats
+	(*Series)(nil),                  // 38: weft.discovery.v1.Series
+	(*Histogram)(nil),               // 39: weft.discovery.v1.Histogram
+	(*TapEvent)(nil),                // 40: weft.discovery.v1.TapEvent
+	nil,                             // 41: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	nil,                             // 42: weft.discovery.v1.PoolState.SubsetEntry
+	nil,                             // 43: weft.discovery.v1.Node.LabelsEntry
+	nil,                             // 44: weft.discovery.v1.Workload.LabelsEntry
+	nil,                             // 45: weft.discovery.v1.Backend.SubsetEntry
+	nil,                             // 46: weft.discovery.v1.Endpoint.LabelsEntry
+	nil,                             // 47: weft.discovery.v1.RegisterRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
 }
 var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
-	42, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
+	48, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
 	3,  // 1: weft.discovery.v1.QuotaRequest.asks:type_name -> weft.discovery.v1.QuotaAsk
 	5,  // 2: weft.discovery.v1.QuotaResponse.quotas:type_name -> weft.discovery.v1.Quota
-	8,  // 3: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
-	36, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	9,  // 5: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
-	37, // 6: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
-	11, // 7: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
-	10, // 8: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
-	12, // 9: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
-	21, // 10: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
-	27, // 11: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
-	38, // 12: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
-	11, // 13: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
-	13, // 14: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
-	14, // 15: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
-	15, // 16: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
-	16, // 17: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
-	18, // 18: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
-	18, // 19: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
-	20, // 20: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
-	17, // 21: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
-	17, // 22: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
-	17, // 23: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
-	19, // 24: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
-	19, // 25: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
-	18, // 26: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
-	18, // 27: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
-	39, // 28: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
-	22, // 29: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
-	40, // 30: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
-	13, // 31: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
-	41, // 32: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
-	28, // 33: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
-	29, // 34: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
-	33, // 35: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
-	35, // 36: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
-	32, // 37: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	42, // 38: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
-	42, // 39: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	34, // 40: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	42, // 41: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	19, // 42: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 43: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	6,  // 44: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	23, // 45: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	25, // 46: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	30, // 47: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	2,  // 48: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
-	1,  // 49: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	7,  // 50: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	24, // 51: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	26, // 52: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	31, // 53: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	4,  // 54: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
-	49, // [49:55] is the sub-list for method output_type
-	43, // [43:49] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	13, // 3: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
+	41, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	9,  // 5: weft.discovery.v1.DeltaRequest.answers:type_name -> weft.discovery.v1.Answer
+	14, // 6: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
+	8,  // 7: weft.discovery.v1.DeltaResponse.questions:type_name -> weft.discovery.v1.Question
+	10, // 8: weft.discovery.v1.Answer.pools:type_name -> weft.discovery.v1.PoolState
+	42, // 9: weft.discovery.v1.PoolState.subset:type_name -> weft.discovery.v1.PoolState.SubsetEntry
+	11, // 10: weft.discovery.v1.PoolState.out:type_name -> weft.discovery.v1.EndpointState
+	12, // 11: weft.discovery.v1.PoolState.budget:type_name -> weft.discovery.v1.BudgetState
+	48, // 12: weft.discovery.v1.EndpointState.until:type_name -> google.protobuf.Timestamp
+	49, // 13: weft.discovery.v1.BudgetState.window:type_name -> google.protobuf.Duration
+	43, // 14: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
+	16, // 15: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
+	15, // 16: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
+	17, // 17: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
+	26, // 18: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
+	32, // 19: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
+	44, // 20: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
+	16, // 21: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
+	18, // 22: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
+	19, // 23: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
+	20, // 24: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
+	21, // 25: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
+	23, // 26: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
+	23, // 27: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
+	25, // 28: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
+	22, // 29: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
+	22, // 30: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
+	22, // 31: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
+	24, // 32: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
+	24, // 33: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
+	23, // 34: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
+	23, // 35: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
+	45, // 36: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
+	27, // 37: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
+	46, // 38: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
+	18, // 39: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
+	47, // 40: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
+	33, // 41: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
+	34, // 42: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
+	38, // 43: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
+	40, // 44: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
+	37, // 45: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
+	48, // 46: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	48, // 47: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	39, // 48: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	48, // 49: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	24, // 50: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 51: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	6,  // 52: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	28, // 53: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	30, // 54: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	35, // 55: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	2,  // 56: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
+	1,  // 57: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	7,  // 58: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	29, // 59: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	31, // 60: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	36, // 61: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	4,  // 62: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
+	57, // [57:63] is the sub-list for method output_type
+	51, // [51:57] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
@@ -3278,7 +3693,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 	if File_weft_discovery_v1_discovery_proto != nil {
 		return
 	}
-	file_weft_discovery_v1_discovery_proto_msgTypes[9].OneofWrappers = []any{
+	file_weft_discovery_v1_discovery_proto_msgTypes[14].OneofWrappers = []any{
 		(*Resource_Workload)(nil),
 		(*Resource_Service)(nil),
 		(*Resource_Endpoints)(nil),
@@ -3290,7 +3705,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_discovery_v1_discovery_proto_rawDesc), len(file_weft_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -65,6 +65,8 @@ const (
 	AdminServiceGetSnapshotProcedure = "/weft.admin.v1.AdminService/GetSnapshot"
 	// AdminServiceExplainProcedure is the fully-qualified name of the AdminService's Explain RPC.
 	AdminServiceExplainProcedure = "/weft.admin.v1.AdminService/Explain"
+	// AdminServiceConditionsProcedure is the fully-qualified name of the AdminService's Conditions RPC.
+	AdminServiceConditionsProcedure = "/weft.admin.v1.AdminService/Conditions"
 	// AdminServiceStatProcedure is the fully-qualified name of the AdminService's Stat RPC.
 	AdminServiceStatProcedure = "/weft.admin.v1.AdminService/Stat"
 	// AdminServiceTapProcedure is the fully-qualified name of the AdminService's Tap RPC.
@@ -94,6 +96,8 @@ type AdminServiceClient interface {
 	// GetSnapshot returns what a proxy acknowledged, as the JSON of model.Snapshot.
 	GetSnapshot(context.Context, *connect.Request[v1.GetSnapshotRequest]) (*connect.Response[v1.GetSnapshotResponse], error)
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)
+	// Conditions asks the proxies of a client what they have learnt about the endpoints of services.
+	Conditions(context.Context, *connect.Request[v1.ConditionsRequest]) (*connect.Response[v1.ConditionsResponse], error)
 	// Stat returns the series of a window, rates and quantiles computed.
 	Stat(context.Context, *connect.Request[v1.StatRequest]) (*connect.Response[v1.StatResponse], error)
 	Tap(context.Context, *connect.Request[v1.TapRequest]) (*connect.ServerStreamForClient[v11.TapEvent], error)
@@ -188,6 +192,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Explain")),
 			connect.WithClientOptions(opts...),
 		),
+		conditions: connect.NewClient[v1.ConditionsRequest, v1.ConditionsResponse](
+			httpClient,
+			baseURL+AdminServiceConditionsProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Conditions")),
+			connect.WithClientOptions(opts...),
+		),
 		stat: connect.NewClient[v1.StatRequest, v1.StatResponse](
 			httpClient,
 			baseURL+AdminServiceStatProcedure,
@@ -218,6 +228,7 @@ type adminServiceClient struct {
 	listProxies     *connect.Client[v1.ListProxiesRequest, v1.ListProxiesResponse]
 	getSnapshot     *connect.Client[v1.GetSnapshotRequest, v1.GetSnapshotResponse]
 	explain         *connect.Client[v1.ExplainRequest, v1.ExplainResponse]
+	conditions      *connect.Client[v1.ConditionsRequest, v1.ConditionsResponse]
 	stat            *connect.Client[v1.StatRequest, v1.StatResponse]
 	tap             *connect.Client[v1.TapRequest, v11.TapEvent]
 }
@@ -287,6 +298,11 @@ func (c *adminServiceClient) Explain(ctx context.Context, req *connect.Request[v
 	return c.explain.CallUnary(ctx, req)
 }
 
+// Conditions calls weft.admin.v1.AdminService.Conditions.
+func (c *adminServiceClient) Conditions(ctx context.Context, req *connect.Request[v1.ConditionsRequest]) (*connect.Response[v1.ConditionsResponse], error) {
+	return c.conditions.CallUnary(ctx, req)
+}
+
 // Stat calls weft.admin.v1.AdminService.Stat.
 func (c *adminServiceClient) Stat(ctx context.Context, req *connect.Request[v1.StatRequest]) (*connect.Response[v1.StatResponse], error) {
 	return c.stat.CallUnary(ctx, req)
@@ -320,6 +336,8 @@ type AdminServiceHandler interface {
 	// GetSnapshot returns what a proxy acknowledged, as the JSON of model.Snapshot.
 	GetSnapshot(context.Context, *connect.Request[v1.GetSnapshotRequest]) (*connect.Response[v1.GetSnapshotResponse], error)
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)
+	// Conditions asks the proxies of a client what they have learnt about the endpoints of services.
+	Conditions(context.Context, *connect.Request[v1.ConditionsRequest]) (*connect.Response[v1.ConditionsResponse], error)
 	// Stat returns the series of a window, rates and quantiles computed.
 	Stat(context.Context, *connect.Request[v1.StatRequest]) (*connect.Response[v1.StatResponse], error)
 	Tap(context.Context, *connect.Request[v1.TapRequest], *connect.ServerStream[v11.TapEvent]) error
@@ -410,6 +428,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Explain")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceConditionsHandler := connect.NewUnaryHandler(
+		AdminServiceConditionsProcedure,
+		svc.Conditions,
+		connect.WithSchema(adminServiceMethods.ByName("Conditions")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceStatHandler := connect.NewUnaryHandler(
 		AdminServiceStatProcedure,
 		svc.Stat,
@@ -450,6 +474,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetSnapshotHandler.ServeHTTP(w, r)
 		case AdminServiceExplainProcedure:
 			adminServiceExplainHandler.ServeHTTP(w, r)
+		case AdminServiceConditionsProcedure:
+			adminServiceConditionsHandler.ServeHTTP(w, r)
 		case AdminServiceStatProcedure:
 			adminServiceStatHandler.ServeHTTP(w, r)
 		case AdminServiceTapProcedure:
@@ -513,6 +539,10 @@ func (UnimplementedAdminServiceHandler) GetSnapshot(context.Context, *connect.Re
 
 func (UnimplementedAdminServiceHandler) Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.admin.v1.AdminService.Explain is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Conditions(context.Context, *connect.Request[v1.ConditionsRequest]) (*connect.Response[v1.ConditionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.admin.v1.AdminService.Conditions is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Stat(context.Context, *connect.Request[v1.StatRequest]) (*connect.Response[v1.StatResponse], error) {
