@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -181,6 +182,9 @@ func (e *explanation) upstream(s *model.Service, up *model.Upstream) {
 	}
 	if x := up.Ejection; x != nil {
 		tell("ejection", "endpoints that fail are left out for a while")
+	}
+	if r := up.RetryAfter; r != nil {
+		tell("retry-after", fmt.Sprintf("endpoints that answer 429 or 503 are left out as long as they ask, %s at most", cmp.Or(r.Max, resilience.DefaultRetryAfter)))
 	}
 	if h := up.Health; h != nil {
 		tell("health checks", string(h.Type))

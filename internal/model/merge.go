@@ -48,6 +48,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	out.Ejection = cmp.Or(out.Ejection, general.Ejection)
 	out.Health = cmp.Or(out.Health, general.Health)
 	out.Budget = cmp.Or(out.Budget, general.Budget)
+	out.RetryAfter = cmp.Or(out.RetryAfter, general.RetryAfter)
 	out.TLS = cmp.Or(out.TLS, general.TLS)
 	out.ProxyHeader = cmp.Or(out.ProxyHeader, general.ProxyHeader)
 	c, g := &out.Connections, &general.Connections

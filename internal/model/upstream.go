@@ -12,6 +12,7 @@ type Upstream struct {
 	Health      *HealthCheck `json:"health,omitempty"`
 	Connections Connections  `json:"connections,omitzero"`
 	Budget      *RetryBudget `json:"retryBudget,omitempty"`
+	RetryAfter  *RetryAfter  `json:"retryAfter,omitempty"`
 	TLS         *UpstreamTLS `json:"tls,omitempty"`         // to endpoints outside the mesh
 	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
 }
@@ -83,6 +84,12 @@ type Ejection struct {
 	Max                time.Duration `json:"max,omitempty"`                // penalty at most; 1 min when 0
 	MaxShare           float64       `json:"maxShare,omitempty"`           // of endpoints ejected at a time; 0.5 when 0
 	MinHealthy         float64       `json:"minHealthy,omitempty"`         // share of healthy endpoints below which nobody is ejected
+}
+
+// RetryAfter leaves an endpoint that answers 429 or 503 with the field retry-after (RFC 9110, section 10.2.3) out of the
+// choice for as long as it asks.
+type RetryAfter struct {
+	Max time.Duration `json:"max,omitempty"` // however long it asks; 30 s when 0
 }
 
 // HealthCheck asks endpoints whether they serve.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	stateEjected     = "ejected"     // by the policy's ejection
 	stateSick        = "sick"        // fails its health checks
 	stateUnreachable = "unreachable" // no connection came to be
+	stateWaiting     = "waiting"     // asked to be left alone for a time
 )
 
 // Conditions returns what has been learnt about the endpoints of services, and of their subsets that rules name: who
@@ -72,6 +74,14 @@ func (set *endpointSet) addTo(s *discoveryv1.PoolState, now time.Time) {
 		if now.Before(ep.retryAt) {
 			addOut(s, &discoveryv1.EndpointState{
 				Id: ep.model.ID, State: stateUnreachable, Until: timestamppb.New(ep.retryAt), Reason: "no connection to it came to be",
+			})
+		}
+	}
+	for _, ep := range set.all {
+		if set.heeds() && now.Before(ep.pausedUntil) {
+			addOut(s, &discoveryv1.EndpointState{
+				Id: ep.model.ID, State: stateWaiting, Until: timestamppb.New(ep.pausedUntil),
+				Reason: fmt.Sprintf("it answered %d with Retry-After", ep.pausedBy),
 			})
 		}
 	}

@@ -183,6 +183,7 @@ func (x *exchange) forward() *Failure {
 			return last // nobody else is left to try: what failed says more
 		}
 		last, x.rec.Attempts = f, attempt
+		x.heed(f)
 		if !x.again(f, attempt) {
 			if f == nil && x.rec.Failure != flagBudget {
 				x.rec.Failure = ""
@@ -195,7 +196,7 @@ func (x *exchange) forward() *Failure {
 			x.rec.Failure = f.Flag
 		}
 		x.release(abortCancel)
-		if !x.backOff(attempt) {
+		if !x.backOff(attempt, f) {
 			return x.headFailure(errStopped)
 		}
 	}

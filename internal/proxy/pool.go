@@ -169,7 +169,7 @@ func (c *choice) usable(i int) bool {
 
 func (c *choice) healthy(i int) bool {
 	ep := c.set.all[i]
-	return !ep.sick && c.now.After(ep.retryAt) && c.set.eject.Admits(i, c.now)
+	return !ep.sick && c.now.After(ep.retryAt) && !(c.set.heeds() && c.now.Before(ep.pausedUntil)) && c.set.eject.Admits(i, c.now)
 }
 
 // pickFrom chooses an endpoint of a set for a port and returns its index, or -1: among those that serve the port

@@ -46,7 +46,7 @@ func (x *exchange) again(f *Failure, attempt int) bool {
 		Outcome: x.outcome(f, x.final), Retries: attempt - 1, Idempotent: resilience.Idempotent(x.req.Method),
 		Spent: !x.canRetry,
 	})
-	if !retry || !x.mayRetry() {
+	if !retry || !x.fits(f) || !x.mayRetry() {
 		return false
 	}
 	if f == nil && x.fixed == nil {
@@ -144,12 +144,18 @@ func ejectedWhy(e *resilience.Ejector, id string, x *exchange) string {
 	return ""
 }
 
-// backOff waits before a retry that a policy asked for, and reports whether it is still wanted.
-func (x *exchange) backOff(attempt int) bool {
+// backOff waits before a retry of a try that ended with f, which a policy asked for, and reports whether it is still
+// wanted.
+func (x *exchange) backOff(attempt int, f *Failure) bool {
 	if x.plan == nil || x.plan.retry == nil {
 		return true
 	}
-	if wait := x.plan.retry.Backoff(attempt-1, x.w.random.Uint64()); wait > 0 {
+	wait := x.plan.retry.Backoff(attempt-1, x.w.random.Uint64())
+	if pause := x.pauseLeft(f); pause > 0 {
+		// The back-off comes on top, so that those who wait do not return together. Whoever was tried may be asked again.
+		wait, x.tried = wait+pause, x.tried[:0]
+	}
+	if wait > 0 {
 		x.sleep(wait)
 	}
 	return !x.gone && !x.late

@@ -54,6 +54,8 @@ type endpoint struct {
 	sick        bool      // fails its health checks
 	failures    int       // consecutive failures to connect
 	retryAt     time.Time // not picked before, while others are there
+	pausedUntil time.Time // as long it asked to be left alone: see pause.go
+	pausedBy    int       // the status that it asked with
 	series      map[seriesKey]*telemetry.Series
 	used        time.Time // when the pool was last given a connection back
 	left        bool      // no longer configured: closes as it falls idle

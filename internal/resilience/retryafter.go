@@ -1,9 +1,15 @@
 package resilience
 
 import (
+	"cmp"
 	"fmt"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/model"
 )
+
+// DefaultRetryAfter is how long an endpoint is left out at most where the policy does not say.
+const DefaultRetryAfter = 30 * time.Second
 
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 24 * time.Hour
@@ -21,6 +27,19 @@ func ParseRetryAfter(s string, now time.Time) (time.Duration, error) {
 		}
 	}
 	return 0, fmt.Errorf("retry-after %q is neither a number of seconds nor an HTTP-date", clip(s))
+}
+
+// Pause is how long a policy leaves an endpoint out for an answer of this status and field retry-after; 0 is not at all,
+// also for a field that cannot be read.
+func Pause(p *model.RetryAfter, status int, field string, now time.Time) time.Duration {
+	if p == nil || status != 429 && status != 503 || field == "" {
+		return 0
+	}
+	d, err := ParseRetryAfter(field, now)
+	if err != nil {
+		return 0
+	}
+	return min(d, cmp.Or(p.Max, DefaultRetryAfter))
 }
 
 // Seconds is RetryAfter as the field retry-after has it: whole seconds, rounded up.

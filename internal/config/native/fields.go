@@ -25,6 +25,7 @@ func (p *Policy) Fields() []string {
 		connectionFields(&u.Connections, add)
 		add("retries.budget", u.Budget != nil)
 		add("ejection", u.Ejection != nil)
+		add("retryAfter", u.RetryAfter != nil)
 		add("healthCheck", u.Health != nil)
 		add("loadBalancing", !u.Balance.IsZero())
 	}

@@ -18,6 +18,7 @@ type spec struct {
 	Hedging            *hedging            `json:"hedging"`
 	Limits             *limits             `json:"limits"`
 	Ejection           *ejection           `json:"ejection"`
+	RetryAfter         *retryAfter         `json:"retryAfter"`
 	HealthCheck        *healthCheck        `json:"healthCheck"`
 	LoadBalancing      *loadBalancing      `json:"loadBalancing"`
 	Faults             []fault             `json:"faults"`

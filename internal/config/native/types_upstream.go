@@ -41,6 +41,10 @@ type penalty struct {
 	Max  duration `json:"max"`
 }
 
+type retryAfter struct {
+	Max duration `json:"max"`
+}
+
 type healthCheck struct {
 	HTTP      *httpCheck `json:"http"`
 	GRPC      *grpcCheck `json:"grpc"`
