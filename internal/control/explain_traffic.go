@@ -32,7 +32,7 @@ func (e *explanation) rule(r *model.Rule) (answered bool) {
 		tell("rewrite", rewriteText(w))
 	}
 	for _, m := range f.Mirrors {
-		how := fmt.Sprintf("a copy of %.4g%% of requests, answers are dropped", 100*m.Share)
+		how := fmt.Sprintf("a copy of %.4g%% of requests, its answers go to no client", 100*m.Share)
 		if m.Invalid != "" {
 			how = "nothing is sent: " + m.Invalid
 		}
@@ -135,9 +135,23 @@ func (e *explanation) policy(p *model.Policy) {
 	if h := p.Hedge; h != nil {
 		tell("hedging", fmt.Sprintf("another try every %s without an answer, %d at most", h.Delay, h.Attempts))
 	}
+	if d := p.MirrorDiff; d != nil {
+		tell("mirrors", mirrorDiffText(d))
+	}
 	if s := p.Session; s != nil {
 		tell("session", "the endpoint named by the client's "+firstOf(s.Cookie, s.Header)+" is kept while it is healthy")
 	}
+}
+
+func mirrorDiffText(d *model.MirrorDiff) string {
+	s := "their answers are compared by status"
+	if len(d.Headers) > 0 {
+		s += ", " + strings.Join(d.Headers, ", ")
+	}
+	if d.MaxBody > 0 {
+		s += fmt.Sprintf(" and content (%d bytes of it)", d.MaxBody)
+	}
+	return s
 }
 
 func retryText(r *model.Retry) string {

@@ -3,7 +3,7 @@ package model
 import "cmp"
 
 // MergePolicy returns the policy of the more specific target with the gaps filled from the more general one, field
-// by field: Retry, Hedge and Session are taken whole, and so are the lists. Either may be nil. Neither is changed; the
+// by field: Retry, Hedge, Session and MirrorDiff are taken whole, and so are the lists. Either may be nil. Neither is changed; the
 // result may be one of them, or share what they point to. Ref is the specific one's, if it has one.
 func MergePolicy(specific, general *Policy) *Policy {
 	switch {
@@ -21,6 +21,7 @@ func MergePolicy(specific, general *Policy) *Policy {
 	out.IdleTimeout = cmp.Or(out.IdleTimeout, general.IdleTimeout)
 	out.Retry = cmp.Or(out.Retry, general.Retry)
 	out.Hedge = cmp.Or(out.Hedge, general.Hedge)
+	out.MirrorDiff = cmp.Or(out.MirrorDiff, general.MirrorDiff)
 	out.Session = cmp.Or(out.Session, general.Session)
 	if len(out.Faults) == 0 {
 		out.Faults = general.Faults

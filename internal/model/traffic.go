@@ -93,6 +93,15 @@ type Policy struct {
 	Faults  []Fault     `json:"faults,omitempty"` // the first that applies
 	Limits  []RateLimit `json:"rateLimits,omitempty"`
 	Session *Session    `json:"session,omitempty"`
+
+	MirrorDiff *MirrorDiff `json:"mirrorDiff,omitempty"` // of the rule's mirrors
+}
+
+// MirrorDiff compares the answers of mirrors with those of the backends: status, gRPC status, some headers and content.
+type MirrorDiff struct {
+	Headers []string `json:"headers,omitempty"` // in lower case
+	MaxBody int      `json:"maxBody"`           // bytes of content that are compared; 0: content is not looked at
+	Samples int      `json:"samples"`           // answers that differ, in a minute at each event loop, of which the log says in what
 }
 
 // PolicyRef says where a policy was written.

@@ -90,6 +90,8 @@ type course struct {
 
 	websocketKey string // of the challenge we made; see challenge
 
+	diffs []*comparison // with the answers of mirrors
+
 	local  // what is made here of request and answer
 	timing // how long it may take
 
@@ -424,6 +426,9 @@ func (x *exchange) end() {
 		x.up = nil
 	}
 	x.endShadows(nil, false)
+	for _, d := range x.diffs {
+		d.conclude(x.w, &d.original, x)
+	}
 	x.leave()
 	if x.o.kind != fromChecker {
 		x.observe()

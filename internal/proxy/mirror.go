@@ -25,6 +25,7 @@ type shadow struct {
 	trailer []message.Field
 	ended   bool
 	cut     bool
+	diff    *comparison // nil: its answer is dropped
 	reader  func() // wakes the copy's task
 }
 
@@ -38,7 +39,7 @@ func (x *exchange) startMirrors() {
 		if m.service == nil || !x.w.drawn(m.Share) || x.w.mirroring >= maxMirrors {
 			continue
 		}
-		s := &shadow{http2: x.down.HTTP2()}
+		s := &shadow{http2: x.down.HTTP2(), diff: x.compare(m)}
 		s.head.CopyFrom(x.req)
 		x.shadows = append(x.shadows, s)
 		x.w.mirror(s, x.o, m)
@@ -57,6 +58,9 @@ func (w *worker) mirror(s *shadow, o *origin, m *mirror) {
 	c.port = c.tport
 	w.loop.Go(func() {
 		c.serve()
+		if s.diff != nil {
+			s.diff.conclude(w, &s.diff.copied, c)
+		}
 		s.cut = true
 		s.queue = nil
 		w.freeExchange(c)
@@ -138,11 +142,21 @@ func (s *shadow) Done() bool { return s.ended && !s.cut && len(s.queue) == 0 && 
 
 func (s *shadow) StopReceiving() { s.cut = true; s.wake() }
 
-// What is sent to it is dropped.
+// What is sent to it is dropped, or looked at to be compared.
 
-func (s *shadow) SendHead(*message.Head, bool) error { return nil }
+func (s *shadow) SendHead(h *message.Head, _ bool) error {
+	if s.diff != nil && h.Status >= 200 {
+		s.diff.copied.head(s.diff, h)
+	}
+	return nil
+}
 
-func (s *shadow) SendData([]byte, bool) error { return nil }
+func (s *shadow) SendData(p []byte, _ bool) error {
+	if s.diff != nil {
+		s.diff.copied.data(s.diff, p)
+	}
+	return nil
+}
 
 func (s *shadow) SendTrailers([]message.Field) error { return nil }
 

@@ -20,6 +20,7 @@ type plan struct {
 	retry      *resilience.RetryPolicy
 	hedge      *resilience.HedgePolicy
 	session    *model.Session
+	diff       *model.MirrorDiff
 	faults     []fault
 	limits     []*limit
 }
@@ -40,7 +41,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 		out.timeout = 0
 	}
 	out.retry, out.session = resilience.NewRetryPolicy(p.Retry), p.Session
-	out.hedge = resilience.NewHedgePolicy(p.Hedge)
+	out.hedge, out.diff = resilience.NewHedgePolicy(p.Hedge), p.MirrorDiff
 	for i := range p.Faults {
 		f := fault{Fault: &p.Faults[i]}
 		if len(f.Matches) > 0 {
@@ -58,7 +59,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 		}
 		out.limits = append(out.limits, l)
 	}
-	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && out.hedge == nil && len(out.faults)+len(out.limits) == 0 {
+	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && out.hedge == nil && out.diff == nil && len(out.faults)+len(out.limits) == 0 {
 		return nil, nil
 	}
 	return out, nil

@@ -31,6 +31,9 @@ func (x *exchange) respond() *Failure {
 	h := x.final
 	x.rec.Status = h.Status
 	x.rec.HeadAt = x.w.loop.Now()
+	for _, d := range x.diffs {
+		d.original.head(d, h)
+	}
 	x.shapeAnswer(h)
 	if x.o.kind == fromMesh && !x.opaque {
 		h.Del(failureHeader) // ours to say, not the program's
@@ -48,7 +51,11 @@ func (x *exchange) respond() *Failure {
 		return x.clientFailure(err)
 	}
 	if !end {
-		source, err := pump(x.down, x.up, &x.rec.ResponseBytes)
+		var to sender = x.down
+		if len(x.diffs) > 0 {
+			to = compared{x.down, x.diffs}
+		}
+		source, err := pump(to, x.up, &x.rec.ResponseBytes)
 		if err != nil {
 			return x.cut(source, err)
 		}

@@ -57,6 +57,8 @@ type worker struct {
 	deadlines   map[string]time.Time // of requests from the mesh that are being answered, by their IDs
 	passed      []passed             // of those in deadlines, which are kept after their requests
 	mirroring   int                  // copies of requests on their way
+	mirrors     telemetry.Mirrors    // how their answers compare
+	shown       sampler              // of those that differ
 	sweeping    loop.Timer
 }
 
@@ -84,6 +86,7 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 		outside:   map[string]*endpoint{},
 		hints:     hints{},
 		spoken:    map[portKey]bool{},
+		mirrors:   telemetry.Mirrors{},
 		entries:   map[netip.AddrPort]*entry{},
 		rec: telemetry.NewRecorder(telemetry.Options{
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,

@@ -20,6 +20,7 @@ func (p *Policy) Fields() []string {
 		add("faults", len(m.Faults) > 0)
 		add("rateLimits", len(m.Limits) > 0)
 		add("sessionPersistence", m.Session != nil)
+		add("mirrorDiff", m.MirrorDiff != nil)
 	}
 	if u := p.Upstream; u != nil {
 		connectionFields(&u.Connections, add)

@@ -26,8 +26,11 @@ func (c *checker) policy(s *spec, f *document.Field) *model.Policy {
 	if s.SessionPersistence != nil {
 		out.Session = c.session(s.SessionPersistence, f.Key("sessionPersistence"))
 	}
+	if s.MirrorDiff != nil {
+		out.MirrorDiff = c.mirrorDiff(s.MirrorDiff, f.Key("mirrorDiff"))
+	}
 	if out.Timeout == 0 && !out.NoTimeout && out.BackendTimeout == 0 && out.IdleTimeout == 0 && out.Retry == nil &&
-		out.Hedge == nil && len(out.Faults)+len(out.Limits) == 0 && out.Session == nil {
+		out.Hedge == nil && len(out.Faults)+len(out.Limits) == 0 && out.Session == nil && out.MirrorDiff == nil {
 		return nil
 	}
 	return out

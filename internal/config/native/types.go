@@ -24,6 +24,7 @@ type spec struct {
 	Faults             []fault             `json:"faults"`
 	RateLimits         []rateLimit         `json:"rateLimits"`
 	SessionPersistence *sessionPersistence `json:"sessionPersistence"`
+	MirrorDiff         *mirrorDiff         `json:"mirrorDiff"`
 }
 
 type targetRef struct {
@@ -111,6 +112,12 @@ type sessionCookie struct {
 	Name     string `json:"name"`
 	Path     string `json:"path"`
 	Lifetime string `json:"lifetime"`
+}
+
+type mirrorDiff struct {
+	Headers []string `json:"headers"`
+	MaxBody *int64   `json:"maxBody"`
+	Samples *int64   `json:"samples"`
 }
 
 type match struct {
