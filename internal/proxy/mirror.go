@@ -26,7 +26,7 @@ type shadow struct {
 	ended   bool
 	cut     bool
 	diff    *comparison // nil: its answer is dropped
-	reader  func() // wakes the copy's task
+	reader  func()      // wakes the copy's task
 }
 
 // startMirrors begins the copies that the rule asks for, of the request as it goes to the backend.
