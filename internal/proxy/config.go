@@ -34,6 +34,7 @@ type service struct {
 	plan  *plan        // of its requests, where no rule has another
 	pool  *pool        // all of its endpoints
 	tls   *upstreamTLS // to endpoints outside the mesh; nil without TLS
+	names *nameTable   // rules for server names; nil: none
 }
 
 // rule is a rule with its backends resolved.
@@ -105,6 +106,9 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 	for _, svc := range c.services {
 		var err error
 		if svc.rules, err = c.resolve(svc.Rules, clientPolicy(svc.Service)); err != nil {
+			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
+		}
+		if svc.names, err = c.compileNames(svc); err != nil {
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 	}

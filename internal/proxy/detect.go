@@ -83,13 +83,27 @@ func recogniseTarget(b []byte) speech {
 // serveProgram finds out what a program's connection speaks and serves it. It runs as a task.
 func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 	declared := w.declared(o)
+	var buf []byte
+	first := 0
+	if s := w.config.byName[o.service]; s != nil {
+		if wait, ok := s.helloWait(o.port, declared); ok {
+			buf = w.loop.Get(loop.SmallBuffer)
+			var served bool
+			if first, served = w.serveNamed(raw, o, wait, declared, buf); served {
+				w.loop.Put(buf)
+				return
+			}
+		}
+	}
 	key := portKey{o.service, o.port}
-	if declared == model.TCP || declared == model.Auto && (w.spoken[key] || serverFirst(o.port)) {
+	if first == 0 && (declared == model.TCP || declared == model.Auto && (w.spoken[key] || serverFirst(o.port))) {
 		w.serveTCP(raw, nil, o, nil)
 		return
 	}
-	buf := w.loop.Get(loop.SmallBuffer)
-	n, kind, err := w.sniff(raw, buf, declared)
+	if buf == nil {
+		buf = w.loop.Get(loop.SmallBuffer)
+	}
+	n, kind, err := w.sniff(raw, buf, first, declared)
 	switch {
 	case err != nil:
 		w.loop.Put(buf)
@@ -129,12 +143,15 @@ func serverFirst(port uint16) bool {
 	return false
 }
 
-// sniff reads until the protocol is clear. Where HTTP is declared, silence is waited for and other bytes are
-// HTTP/1.1's to refuse; where nothing is, a silent program is taken for one that waits for its server.
-func (w *worker) sniff(raw *loop.Conn, buf []byte, declared model.Protocol) (n int, kind speech, err error) {
+// sniff reads until the protocol is clear; n bytes are in buf already. Where HTTP is declared, silence is waited for and
+// other bytes are HTTP/1.1's to refuse; where nothing is, a silent program is taken for one that waits for its server.
+func (w *worker) sniff(raw *loop.Conn, buf []byte, n int, declared model.Protocol) (_ int, kind speech, err error) {
 	if declared == model.Auto {
 		_ = raw.SetReadDeadline(w.loop.Now().Add(detectWait))
 		defer raw.SetReadDeadline(time.Time{})
+	}
+	if kind = recognise(buf[:n]); kind != unknown {
+		return n, kind, nil
 	}
 	for n < len(buf) {
 		m, err := raw.Read(buf[n:])

@@ -25,7 +25,8 @@ type origin struct {
 	peerID  string
 	source  string // NAMESPACE/NAME its proxy last claimed
 	entry   *entry // fromGateway: the socket it came in by
-	sni     string // fromGateway with TLS: the server name the client asked for
+	sni     string // the server name the client asked for: of a gateway's TLS, or with hello
+	hello   bool   // a program's connection begins with a hello of TLS
 	client  string // fromGateway: the address of remote as text, once it has been asked for
 	series  map[inboundKey]*telemetry.Series
 }

@@ -203,7 +203,7 @@ func (s *h1server) serveEither() {
 	w, raw := s.w, s.c.raw
 	buf := w.loop.Get(loop.SmallBuffer)
 	_ = raw.SetReadDeadline(w.loop.Now().Add(headTimeout))
-	n, kind, err := w.sniff(raw, buf, model.HTTP)
+	n, kind, err := w.sniff(raw, buf, 0, model.HTTP)
 	_ = raw.SetReadDeadline(time.Time{})
 	switch {
 	case err != nil:

@@ -20,15 +20,21 @@ const maxHello = 16 << 10
 type listening struct {
 	*loop.Conn
 	kept []byte
+	seen int // of kept
 }
 
 func (l *listening) Read(p []byte) (int, error) {
+	if n := copy(p, l.kept[l.seen:]); n > 0 {
+		l.seen += n
+		return n, nil
+	}
 	room := min(len(p), maxHello-len(l.kept))
 	if room == 0 {
 		return 0, errors.New("a hello that is too long")
 	}
 	n, err := l.Conn.Read(p[:room])
 	l.kept = append(l.kept, p[:n]...)
+	l.seen = len(l.kept)
 	return n, err
 }
 
@@ -36,18 +42,27 @@ func (l *listening) Write(p []byte) (int, error) { return len(p), nil }
 
 func (l *listening) Close() error { return nil }
 
+// serverName reads the hello and returns the server name in it, in lower case, "" if it has none.
+func (l *listening) serverName(w *worker) (name string, err error) {
+	_ = l.Conn.SetDeadline(w.loop.Now().Add(handshakeTimeout))
+	conf := &tls.Config{MinVersion: tls.VersionTLS10, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		name = strings.ToLower(hello.ServerName)
+		return nil, errHelloSeen
+	}}
+	err = tls.Server(l, conf).Handshake() //nolint:noctx // parks inside the connection, whose deadline ends it
+	_ = l.Conn.SetDeadline(time.Time{})
+	if errors.Is(err, errHelloSeen) {
+		return name, nil
+	}
+	return "", err
+}
+
 // servePassthrough carries a TLS connection to the backend of its server name, without ending TLS.
 func (s *h1server) servePassthrough() {
 	w, raw := s.w, s.c.raw
 	l := &listening{Conn: raw}
-	_ = raw.SetDeadline(w.loop.Now().Add(handshakeTimeout))
-	conf := &tls.Config{MinVersion: tls.VersionTLS10, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		s.o.sni = strings.ToLower(hello.ServerName)
-		return nil, errHelloSeen
-	}}
-	err := tls.Server(l, conf).Handshake() //nolint:noctx // parks inside raw, whose deadline ends it
-	_ = raw.SetDeadline(time.Time{})
-	if !errors.Is(err, errHelloSeen) {
+	var err error
+	if s.o.sni, err = l.serverName(w); err != nil {
 		w.refused(s.o.remote, flagBadHandshake, fmt.Errorf("no hello of TLS: %w", err))
 		s.close()
 		return

@@ -39,8 +39,11 @@ func (x *exchange) route() *Failure {
 }
 
 // routeBytes takes the first rule for connections of bytes on the port: one of a TCPRoute, or any where the port is
-// declared to carry TCP. Rules for server names need the client's hello, which is not looked at here.
+// declared to carry TCP. Connections of TLS go by their server names first, where the service has rules for them.
 func (x *exchange) routeBytes() *Failure {
+	if found, f := x.routeName(); found {
+		return f
+	}
 	port, _ := x.service.Port(x.port)
 	for _, r := range x.service.rules {
 		if r.Port != 0 && r.Port != x.port || len(r.Hosts) > 0 {
@@ -50,7 +53,7 @@ func (x *exchange) routeBytes() *Failure {
 			return x.take(r, -1)
 		}
 	}
-	return nil
+	return x.nameless()
 }
 
 // aim sets who is to answer. The endpoints are those of the present configuration, even if another is adopted

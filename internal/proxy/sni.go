@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/route"
+)
+
+// A program's connection to a service that has rules for server names (TLSRoute; VirtualService.tls) is looked at for
+// the hello of TLS, whose server name (RFC 6066, section 3) chooses the rule. Every byte goes on unchanged: TLS is between
+// the program and whoever answers.
+
+// recordHandshake is the first byte of a hello: the type of its record (RFC 8446, section 5.1).
+const recordHandshake = 22
+
+// nameTable is a service's rules for server names.
+type nameTable struct {
+	table  *route.Table
+	rules  []*rule
+	strict bool // a name that no rule has is refused, as a request that no rule matches
+}
+
+// forNames reports whether a rule of a service is for server names.
+func forNames(r *model.Rule) bool {
+	return len(r.Hosts) > 0 && (r.Ref.Kind == "TLSRoute" || r.Ref.Kind == "VirtualService")
+}
+
+// compileNames builds the table of a service's rules for server names; nil when it has none.
+func (c *config) compileNames(s *service) (*nameTable, error) {
+	t := &nameTable{}
+	var rules []model.Rule
+	for _, r := range s.rules {
+		if forNames(r.Rule) {
+			rules, t.rules = append(rules, *r.Rule), append(t.rules, r)
+			t.strict = t.strict || r.Ref.Kind == "TLSRoute"
+		}
+	}
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	var err error
+	t.table, err = c.table(rules, s.Ordered)
+	return t, err
+}
+
+// find returns the rule for a server name, which may be "", nil if there is none.
+func (t *nameTable) find(h *message.Head, name string, port uint16) *rule {
+	h.Reset()
+	h.Method, h.Authority = "CONNECT", name
+	if i, _, ok := t.table.Match(h, port); ok {
+		return t.rules[i]
+	}
+	return nil
+}
+
+// helloWait is how long a connection may be silent before it is taken for one without TLS; ok is false when the hello
+// is not looked at: no rule for names is for the port, or it is declared to carry HTTP.
+func (s *service) helloWait(port uint16, declared model.Protocol) (wait time.Duration, ok bool) {
+	if s.names == nil || declared != model.TCP && declared != model.Auto {
+		return 0, false
+	}
+	for _, r := range s.names.rules {
+		switch {
+		case r.Port == port || r.Port == 0 && len(s.Ports) == 1:
+			return handshakeTimeout, true // the port is for TLS
+		case r.Port == 0 && !serverFirst(port):
+			wait, ok = detectWait, true
+		}
+	}
+	return wait, ok
+}
+
+// serveNamed serves a connection that may begin with a hello. It reports what else it has read: n bytes in buf, when
+// the connection is none of TLS and its protocol is still to be found out; served is false then.
+func (w *worker) serveNamed(raw *loop.Conn, o *origin, wait time.Duration, declared model.Protocol, buf []byte) (n int, served bool) {
+	_ = raw.SetReadDeadline(w.loop.Now().Add(wait))
+	n, err := raw.Read(buf)
+	_ = raw.SetReadDeadline(time.Time{})
+	silent := errors.Is(err, os.ErrDeadlineExceeded)
+	if err != nil && !silent && (err != io.EOF || n == 0) {
+		_ = raw.Close()
+		w.closedDownstream()
+		return 0, true
+	}
+	switch {
+	case n > 0 && buf[0] == recordHandshake:
+		l := &listening{Conn: raw, kept: bytes.Clone(buf[:n])}
+		o.sni, err = l.serverName(w)
+		if o.hello = err == nil; err != nil {
+			w.log.Debug("bytes like a hello of TLS are none", "remote", o.remote.String(), "error", err)
+		}
+		w.serveTCP(raw, nil, o, l.kept)
+	case silent || declared == model.TCP:
+		w.serveTCP(raw, nil, o, buf[:n])
+	default:
+		return n, false
+	}
+	return 0, true
+}
+
+// routeName takes the rule for the server name of a connection. found is false when rules for bytes, or the service
+// itself, are to take it.
+func (x *exchange) routeName() (found bool, f *Failure) {
+	t := x.service.names
+	if t == nil || !x.o.hello {
+		return false, nil
+	}
+	if r := t.find(&x.w.sni, x.o.sni, x.port); r != nil {
+		return true, x.take(r, -1)
+	}
+	return false, nil
+}
+
+// nameless refuses a connection whose server name no rule is for, where rules of a TLSRoute are for its port.
+func (x *exchange) nameless() *Failure {
+	t := x.service.names
+	if t == nil || !x.o.hello || !t.strict {
+		return nil
+	}
+	for _, r := range t.rules {
+		if r.Port == 0 || r.Port == x.port {
+			return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s is for the server name %q", x.service.Name, x.o.sni)}
+		}
+	}
+	return nil
+}
