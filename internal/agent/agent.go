@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,8 @@ type Agent struct {
 	reports  *reporter
 	quota    *leaser                        // nil without a control plane
 	snapshot atomic.Pointer[model.Snapshot] // as last applied
+	applying sync.Mutex                     // one snapshot at a time
+	names    *resolver                      // of endpoints
 	end      context.CancelFunc             // as when the context of Run ends
 	started  time.Time
 	dnsAddr  string
@@ -157,6 +160,11 @@ func (a *Agent) startEngine(life context.Context, g *errgroup.Group) error {
 	if a.engine, err = proxy.New(o); err != nil {
 		return err
 	}
+	a.names = newResolver(a.log, a.renew)
+	if a.o.lookupHost != nil {
+		a.names.lookup, a.names.min, a.names.max = a.o.lookupHost, a.o.refresh, 2*a.o.refresh
+	}
+	g.Go(func() error { return a.names.run(life) })
 	g.Go(func() error {
 		if log != nil {
 			defer log.Close()
@@ -214,21 +222,38 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	}
 }
 
-// apply makes the engine run a snapshot; an error refuses it.
+// apply makes the engine run a snapshot, with the addresses of its endpoints' names; an error refuses it.
 func (a *Agent) apply(s *model.Snapshot) error {
 	if a.quota == nil {
 		if err := needsControl(s); err != nil {
 			return err
 		}
 	}
-	if err := a.engine.Apply(s); err != nil {
+	a.names.want(s)
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	if err := a.engine.Apply(a.names.expand(s)); err != nil {
 		return err
 	}
 	a.snapshot.Store(s)
+	a.names.keep(s)
 	if a.quota != nil {
 		a.quota.applied()
 	}
 	return nil
+}
+
+// renew makes the engine run the present snapshot with the addresses that its names have now.
+func (a *Agent) renew() {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	s := a.snapshot.Load()
+	if s == nil {
+		return
+	}
+	if err := a.engine.Apply(a.names.expand(s)); err != nil {
+		a.log.Warn("new addresses of endpoints are not used", "error", err)
+	}
 }
 
 // node introduces the proxy to the control plane.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,10 @@ type Options struct {
 	Ready     io.WriteCloser
 	Version   string
 	Logger    *slog.Logger
+
+	// For tests: in place of the system's resolver, and of the least time between two looks at a name.
+	lookupHost func(context.Context, string) ([]netip.Addr, error)
+	refresh    time.Duration
 }
 
 // Upstream is a local listener that stands for a service; see proxy.Upstream.

@@ -135,7 +135,7 @@ func endpointsOf(s *model.Snapshot) *table {
 			case e.Plain:
 				state = "plain"
 			}
-			t.add(svc.Name.String(), e.ID, e.Address.String(), orDash(e.Labels[model.LabelVersion]), state, orDash(e.Identity.String()))
+			t.add(svc.Name.String(), e.ID, e.Place(), orDash(e.Labels[model.LabelVersion]), state, orDash(e.Identity.String()))
 		}
 	}
 	return t

@@ -12,7 +12,7 @@ import (
 // proofDirs are the packages whose tests may prove that a field works, by the name that the table calls them.
 func proofDirs() map[string]string {
 	return map[string]string{
-		"config": ".", "istio": "istio", "native": "native", "balance": "../balance", "proxy": "../proxy",
+		"agent": "../agent", "config": ".", "istio": "istio", "native": "native", "balance": "../balance", "proxy": "../proxy",
 		"resilience": "../resilience", "route": "../route", "e2e": "../../test/e2e", "conformance": "../../test/conformance",
 	}
 }

@@ -51,7 +51,11 @@ func (c *istioCompiler) declareEntry(r *Resource, e *istio.ServiceEntry, h istio
 		return &failure{ReasonConflicted, message}
 	}
 	c.vips[e.Address] = n
-	s.Endpoints = entryEndpoints(n, e, selected(e, workloads[e.Namespace]))
+	from := selected(e, h, workloads[e.Namespace])
+	if !e.DNS {
+		from = slices.DeleteFunc(from, func(w *istio.Entry) bool { return c.isName(r, w) })
+	}
+	s.Endpoints = entryEndpoints(n, e, from)
 	if len(e.Selector) > 0 {
 		own, _ := c.selectEndpoints(e.Namespace, e.Selector)
 		s.Endpoints = append(s.Endpoints, own...)
@@ -95,13 +99,26 @@ func workloadEntries(resources []Resource) map[string][]*istio.Entry {
 	return out
 }
 
-// selected returns the endpoints of a ServiceEntry: its own, or the WorkloadEntries with all labels of its selector.
-func selected(e *istio.ServiceEntry, workloads []*istio.Entry) []*istio.Entry {
+// isName reports whether an endpoint of an entry that looks no names up has one.
+func (c *istioCompiler) isName(r *Resource, w *istio.Entry) bool {
+	if w.Host == "" {
+		return false
+	}
+	c.warnOnce(r, nowhere(r), fmt.Sprintf("selects the workload %s, which is a name: it is no endpoint here", clip(w.Host)), "write resolution: DNS")
+	return true
+}
+
+// selected returns the endpoints of a ServiceEntry: its own, or the WorkloadEntries with all labels of its selector,
+// or its host where names are looked up and there is neither.
+func selected(e *istio.ServiceEntry, h istio.Host, workloads []*istio.Entry) []*istio.Entry {
 	var out []*istio.Entry
 	for i := range e.Endpoints {
 		out = append(out, &e.Endpoints[i])
 	}
 	if len(e.Selector) == 0 {
+		if e.DNS && len(out) == 0 {
+			out = append(out, &istio.Entry{Host: h.Name})
+		}
 		return out
 	}
 	for _, w := range workloads {
@@ -118,31 +135,44 @@ func selected(e *istio.ServiceEntry, workloads []*istio.Entry) []*istio.Entry {
 	return out
 }
 
-// entryEndpoints makes endpoints outside the mesh: one for each address, port and protocol.
+// entryKey tells the endpoints of an entry apart.
+type entryKey struct {
+	endpointKey
+	host string
+}
+
+// entryEndpoints makes endpoints outside the mesh: one for each address or name, port and protocol.
 func entryEndpoints(n model.ServiceName, e *istio.ServiceEntry, from []*istio.Entry) []model.Endpoint {
-	found := map[endpointKey]*model.Endpoint{}
+	found := map[entryKey]*model.Endpoint{}
 	for _, w := range from {
 		for _, p := range e.Ports {
 			number := cmp.Or(w.Ports[p.Name], p.Target, p.Number)
-			key := endpointKey{netip.AddrPortFrom(w.Address, number), p.Protocol}
+			key := entryKey{endpointKey{netip.AddrPortFrom(w.Address, number), p.Protocol}, ""}
+			place := key.at.String()
+			if w.Host != "" {
+				place = fmt.Sprintf("%s:%d", w.Host, number)
+				key = entryKey{endpointKey{protocol: p.Protocol}, place}
+			}
 			if have := found[key]; have != nil {
 				if !slices.Contains(have.Ports, p.Number) {
 					have.Ports = append(have.Ports, p.Number)
 				}
 				continue
 			}
-			id := n.String() + "/" + key.at.String()
+			id := n.String() + "/" + place
 			if p.Protocol != model.Auto {
 				id += "/" + string(p.Protocol)
 			}
 			found[key] = &model.Endpoint{
-				ID: id, Address: key.at, Plain: true, Protocol: p.Protocol, Labels: w.Labels, Ports: []uint16{p.Number},
+				ID: id, Address: key.at, Host: key.host, OneHost: key.host != "" && e.OneHost, Plain: true, Protocol: p.Protocol, Labels: w.Labels, Ports: []uint16{p.Number},
 				Locality: w.Locality, Weight: w.Weight,
 			}
 		}
 	}
 	var out []model.Endpoint
-	for _, key := range slices.SortedFunc(maps.Keys(found), compareEndpoints) {
+	for _, key := range slices.SortedFunc(maps.Keys(found), func(a, b entryKey) int {
+		return cmp.Or(compareEndpoints(a.endpointKey, b.endpointKey), cmp.Compare(a.host, b.host))
+	}) {
 		out = append(out, *found[key])
 	}
 	return out

@@ -235,7 +235,7 @@ func (e *explanation) endpoints(s *model.Service, port uint16, subset map[string
 	}
 	for i := range s.Endpoints {
 		ep := &s.Endpoints[i]
-		subject := fmt.Sprintf("%s at %s (%s)", ep.ID, ep.Address, ep.Identity)
+		subject := fmt.Sprintf("%s at %s (%s)", ep.ID, ep.Place(), ep.Identity)
 		switch {
 		case ep.Draining:
 			e.step("endpoint", false, subject, "is draining", model.RuleRef{})

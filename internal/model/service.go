@@ -106,6 +106,8 @@ func (s *Service) Port(number uint16) (Port, bool) {
 type Endpoint struct {
 	ID       string            `json:"id"`                 // unique in the mesh and stable for the instance's life
 	Address  netip.AddrPort    `json:"address"`            // its sidecar's mesh listener, or the program itself when Plain
+	Host     string            `json:"host,omitempty"`     // "name:port" in place of Address: the proxy looks the name up, and there is an endpoint for each address it has
+	OneHost  bool              `json:"oneHost,omitempty"`  // Host: for one of its addresses only
 	Identity Identity          `json:"identity,omitzero"`  // who must answer there
 	Plain    bool              `json:"plain,omitempty"`    // outside the mesh: no TLS, no mesh transport
 	Protocol Protocol          `json:"protocol,omitempty"` // of a plain endpoint; Auto is HTTP/1.1
@@ -114,6 +116,14 @@ type Endpoint struct {
 	Draining bool              `json:"draining,omitempty"` // takes no new work
 	Locality string            `json:"locality,omitempty"` // "region/zone/subzone", cut where it is not known
 	Weight   uint32            `json:"weight,omitempty"`   // share among the endpoints; 1 when 0
+}
+
+// Place is where the endpoint is, in words: its address, or the name that stands for it.
+func (e *Endpoint) Place() string {
+	if e.Host != "" {
+		return e.Host
+	}
+	return e.Address.String()
 }
 
 // LabelVersion is the label that tells versions of a service apart.

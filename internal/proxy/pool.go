@@ -65,7 +65,7 @@ func (p *pool) has(m *model.Endpoint) bool {
 			return false
 		}
 	}
-	return !m.Draining
+	return !m.Draining && m.Address.IsValid() // a name is looked up by whoever hands the snapshot over
 }
 
 // localityOf is "region/zone/subzone", read from labels where it is not given (Kubernetes, "Well-Known Labels").

@@ -105,7 +105,7 @@ func EndpointsToWire(s *model.Service) *discoveryv1.Endpoints {
 		e := &s.Endpoints[i]
 		we := &discoveryv1.Endpoint{
 			Id: e.ID, Identity: e.Identity.String(), Plain: e.Plain, Labels: e.Labels, Draining: e.Draining,
-			Protocol: string(e.Protocol), Locality: e.Locality, Weight: e.Weight,
+			Protocol: string(e.Protocol), Locality: e.Locality, Weight: e.Weight, Host: e.Host, OneHost: e.OneHost,
 		}
 		if e.Address.IsValid() {
 			we.Address = e.Address.String()
@@ -134,7 +134,7 @@ func EndpointsFromWire(w *discoveryv1.Endpoints) ([]model.Endpoint, error) {
 func endpointFromWire(w *discoveryv1.Endpoint) (model.Endpoint, error) {
 	e := model.Endpoint{
 		ID: w.GetId(), Plain: w.GetPlain(), Draining: w.GetDraining(), Labels: labels(w.GetLabels()),
-		Locality: w.GetLocality(), Weight: w.GetWeight(),
+		Locality: w.GetLocality(), Weight: w.GetWeight(), Host: w.GetHost(), OneHost: w.GetOneHost(),
 	}
 	var err error
 	if e.Protocol, err = model.ParseProtocol(w.GetProtocol()); err != nil {

@@ -119,6 +119,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 				ID: label.Draw(t, "endpoint"), Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "ip")}), 15008),
 				Identity: id("endpoint id"), Plain: rapid.Bool().Draw(t, "plain"), Draining: rapid.Bool().Draw(t, "draining"),
 				Labels: map[string]string{"version": label.Draw(t, "version")}, Ports: []uint16{80},
+				Host: label.Draw(t, "host"), OneHost: rapid.Bool().Draw(t, "one host"),
 			})
 		}
 		s.Services = append(s.Services, svc)

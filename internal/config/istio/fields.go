@@ -49,10 +49,10 @@ func Limits() map[string]string {
 		"ServiceEntry.hosts":                      "no wildcards",
 		"ServiceEntry.exportTo":                   "for resources that name its hosts",
 		"ServiceEntry.addresses":                  "one address",
-		"ServiceEntry.resolution":                 "STATIC only",
+		"ServiceEntry.resolution":                 "STATIC, DNS and DNS_ROUND_ROBIN; names are looked up by the proxies",
 		"ServiceEntry.location":                   "MESH_INTERNAL endpoints that are written out are reached without the mesh's TLS",
 		"ServicePort.protocol":                    "not UDP",
-		"WorkloadEntry.address":                   "an IP address",
+		"WorkloadEntry.address":                   "an IP address or a DNS name",
 		"OutboundTrafficPolicy.mode":              "ALLOW_ANY only",
 	}
 }

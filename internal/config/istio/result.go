@@ -116,6 +116,8 @@ type ServiceEntry struct {
 	Address   netip.Addr // zero if it has none
 	Ports     []EntryPort
 	Endpoints []Entry
+	DNS       bool              // names of endpoints are looked up; without endpoints and selector, the hosts themselves
+	OneHost   bool              // DNS: one address of a name at a time (DNS_ROUND_ROBIN)
 	Selector  map[string]string // of WorkloadEntries and workloads of the namespace, in place of Endpoints
 	ExportTo  []string
 	Names     []string // whom the certificates of endpoints may name
@@ -130,7 +132,8 @@ type EntryPort struct {
 
 // Entry is an endpoint outside the mesh: of a ServiceEntry, or a WorkloadEntry.
 type Entry struct {
-	Address  netip.Addr
+	Address  netip.Addr        // zero where Host is set
+	Host     string            // a DNS name
 	Ports    map[string]uint16 // by name of the service's port
 	Labels   map[string]string
 	Locality string

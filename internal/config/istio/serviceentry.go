@@ -26,7 +26,7 @@ func ParseServiceEntry(d *document.Document) (*ServiceEntry, document.Problems) 
 	}
 	c.addresses(in.Addresses, out, spec.Key("addresses"))
 	c.entryPorts(in.Ports, out, spec.Key("ports"))
-	c.resolution(in, spec)
+	c.resolution(in, out, spec)
 	location := in.Location
 	if c.enum(&location, []string{"MESH_EXTERNAL", "MESH_INTERNAL"}, spec.Key("location")) && location == "MESH_INTERNAL" && len(in.Endpoints) > 0 {
 		p := c.doc.Problem(spec.Key("location"), "MESH_INTERNAL: endpoints written here are reached without the mesh's TLS, as in Istio where they have no sidecar")
@@ -36,6 +36,9 @@ func ParseServiceEntry(d *document.Document) (*ServiceEntry, document.Problems) 
 	for i := range in.Endpoints {
 		at := spec.Key("endpoints").Index(i)
 		e := c.entry(&in.Endpoints[i], at)
+		if e.Host != "" && in.Resolution == "STATIC" {
+			c.add(at.Key("address"), fmt.Sprintf("%q is a name, and resolution is STATIC", clip(e.Host)), "write an IP address, or resolution: DNS")
+		}
 		for _, name := range slices.Sorted(maps.Keys(e.Ports)) {
 			if !out.hasPort(name) {
 				c.add(at.Key("ports").Key(name), fmt.Sprintf("there is no port named %q", clip(name)), "name one of spec.ports")
@@ -85,18 +88,23 @@ func (c *checker) addresses(in []string, out *ServiceEntry, f *document.Field) {
 	}
 }
 
-// resolution refuses the ways to find endpoints that would need name resolution at run time.
-func (c *checker) resolution(in *serviceEntry, spec *document.Field) {
+// resolution reads how endpoints are found.
+func (c *checker) resolution(in *serviceEntry, out *ServiceEntry, spec *document.Field) {
 	at, kind := spec.Key("resolution"), in.Resolution
 	if !c.enum(&kind, []string{"NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"}, at) {
 		return
 	}
-	const remedy = "write STATIC, and endpoints with their addresses"
+	const remedy = "write STATIC and endpoints with their addresses, or DNS"
 	switch {
 	case kind == "NONE":
 		c.add(at, "NONE (the default) is not supported in this version of Weft: an endpoint is always chosen", remedy)
+	case kind == "DYNAMIC_DNS":
+		c.add(at, "DYNAMIC_DNS is not supported in this version of Weft: an entry has no wildcards, so its names are known", "write DNS")
 	case kind != "STATIC":
-		c.add(at, kind+" is not supported in this version of Weft: a proxy does not resolve names", remedy)
+		out.DNS, out.OneHost = true, kind == "DNS_ROUND_ROBIN"
+		if out.OneHost && (len(in.Endpoints) > 1 || in.WorkloadSelector != nil) {
+			c.add(at, "DNS_ROUND_ROBIN is for one name", "write one endpoint or none, or DNS")
+		}
 	case len(in.Endpoints) == 0 && in.WorkloadSelector == nil:
 		c.add(at, "STATIC without endpoints", "write endpoints, or workloadSelector")
 	}
@@ -167,10 +175,10 @@ func (c *checker) entry(in *workloadEntry, f *document.Field) Entry {
 	switch {
 	case strings.HasPrefix(in.Address, "unix://"):
 		c.add(at, "a Unix socket as endpoint is not supported in this version of Weft", "write an IP address")
-	case err != nil && document.CheckSubdomain(in.Address) == "":
-		c.add(at, fmt.Sprintf("%q is a name, and a proxy does not resolve names in this version of Weft", clip(in.Address)), "write an IP address")
+	case err != nil && document.CheckSubdomain(strings.ToLower(in.Address)) == "":
+		out.Host = strings.ToLower(in.Address)
 	case err != nil || ip.IsUnspecified() || ip.IsMulticast():
-		c.add(at, fmt.Sprintf("%q is no address of an endpoint", clip(in.Address)), "write an IP address")
+		c.add(at, fmt.Sprintf("%q is no address of an endpoint", clip(in.Address)), "write an IP address or a DNS name")
 	}
 	out.Address = ip.Unmap()
 	c.atMost(len(in.Ports), maxItems, "ports", f.Key("ports"))

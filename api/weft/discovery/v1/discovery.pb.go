@@ -2058,6 +2058,8 @@ type Endpoint struct {
 	Protocol      string                 `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"` // of a plain endpoint: as Port.protocol
 	Locality      string                 `protobuf:"bytes,9,opt,name=locality,proto3" json:"locality,omitempty"` // "region/zone/subzone"
 	Weight        uint32                 `protobuf:"varint,10,opt,name=weight,proto3" json:"weight,omitempty"`
+	Host          string                 `protobuf:"bytes,11,opt,name=host,proto3" json:"host,omitempty"`                       // name:port in place of address, looked up by the proxy
+	OneHost       bool                   `protobuf:"varint,12,opt,name=one_host,json=oneHost,proto3" json:"one_host,omitempty"` // only one of the name's addresses
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2160,6 +2162,20 @@ func (x *Endpoint) GetWeight() uint32 {
 		return x.Weight
 	}
 	return 0
+}
+
+func (x *Endpoint) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Endpoint) GetOneHost() bool {
+	if x != nil {
+		return x.OneHost
+	}
+	return false
 }
 
 type RegisterRequest struct {
@@ -3423,7 +3439,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
 	"\tEndpoints\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x129\n" +
-	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\xe4\x02\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x1b.weft.discovery.v1.EndpointR\tendpoints\"\x93\x03\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -3435,7 +3451,9 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\tR\bprotocol\x12\x1a\n" +
 	"\blocality\x18\t \x01(\tR\blocality\x12\x16\n" +
 	"\x06weight\x18\n" +
-	" \x01(\rR\x06weight\x1a9\n" +
+	" \x01(\rR\x06weight\x12\x12\n" +
+	"\x04host\x18\v \x01(\tR\x04host\x12\x19\n" +
+	"\bone_host\x18\f \x01(\bR\aoneHost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x02\n" +
