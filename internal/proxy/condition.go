@@ -11,7 +11,6 @@ import (
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 	"github.com/weft-mesh/weft/internal/model"
-	"github.com/weft-mesh/weft/internal/resilience"
 )
 
 // maxOut bounds the endpoints that Conditions names of a pool.
@@ -32,22 +31,30 @@ func (e *Engine) Conditions(services []model.ServiceName) []*discoveryv1.PoolSta
 	all := map[string]*discoveryv1.PoolState{}
 	var order []string
 	for _, w := range e.workers {
+		own := map[string]*discoveryv1.PoolState{} // rules that name the same subset have a pool each
 		w.loop.Call(func() {
 			for _, set := range w.sets {
 				if !slices.Contains(services, set.pool.service.Name) {
 					continue
 				}
-				s := all[set.pool.key]
+				s := own[set.pool.key]
 				if s == nil {
 					s = &discoveryv1.PoolState{
-						Service: set.pool.service.Name.String(), Subset: set.pool.subset, Endpoints: uint32(len(set.all)),
+						Service: set.pool.service.Name.String(), Subset: set.pool.subset, Endpoints: uint32(len(set.all)), Loops: 1,
 					}
-					all[set.pool.key] = s
-					order = append(order, set.pool.key)
+					own[set.pool.key] = s
 				}
 				set.addTo(s, w.loop.Now())
 			}
 		})
+		for key, s := range own {
+			if have := all[key]; have != nil {
+				addLoop(have, s)
+			} else {
+				all[key] = s
+				order = append(order, key)
+			}
+		}
 	}
 	slices.Sort(order)
 	out := make([]*discoveryv1.PoolState, 0, len(order))
@@ -61,9 +68,21 @@ func (e *Engine) Conditions(services []model.ServiceName) []*discoveryv1.PoolSta
 	return out
 }
 
-// addTo adds one loop's account to that of the others.
+// addLoop adds one loop's account to that of the others.
+func addLoop(s, loop *discoveryv1.PoolState) {
+	s.Loops += loop.GetLoops()
+	for _, x := range loop.GetOut() {
+		if have := addOut(s, x); have != x {
+			have.Loops++
+		}
+	}
+	if b := loop.GetBudget(); b != nil {
+		addBudget(s, b)
+	}
+}
+
+// addTo adds what a loop has learnt about the endpoints of a pool to its account.
 func (set *endpointSet) addTo(s *discoveryv1.PoolState, now time.Time) {
-	s.Loops++
 	for _, x := range set.eject.Explain(now) {
 		addOut(s, &discoveryv1.EndpointState{Id: x.ID, State: stateEjected, Until: timestamppb.New(x.Until), Reason: x.Why})
 	}
@@ -86,30 +105,33 @@ func (set *endpointSet) addTo(s *discoveryv1.PoolState, now time.Time) {
 		}
 	}
 	if set.budget != nil {
-		addBudget(s, set.budget.State(now))
+		b := set.budget.State(now)
+		addBudget(s, &discoveryv1.BudgetState{
+			Ratio: b.Ratio, Window: durationpb.New(b.Window), Requests: b.Requests, Retries: b.Retries, Left: b.Left, Refused: b.Refused,
+		})
 	}
 }
 
-// addOut notes an endpoint once, however many loops leave it out: until the latest of their times.
-func addOut(s *discoveryv1.PoolState, x *discoveryv1.EndpointState) {
+// addOut notes an endpoint once, until the latest of the times, and returns what stands for it.
+func addOut(s *discoveryv1.PoolState, x *discoveryv1.EndpointState) *discoveryv1.EndpointState {
 	for _, have := range s.Out {
 		if have.GetId() == x.GetId() && have.GetState() == x.GetState() {
-			have.Loops++
 			if x.GetUntil().AsTime().After(have.GetUntil().AsTime()) {
 				have.Until, have.Reason = x.GetUntil(), x.GetReason()
 			}
-			return
+			return have
 		}
 	}
-	if len(s.Out) < maxOut {
-		x.Loops = 1
+	if x.Loops = 1; len(s.Out) < maxOut {
 		s.Out = append(s.Out, x)
 	}
+	return x
 }
 
-func addBudget(s *discoveryv1.PoolState, b resilience.BudgetState) {
+func addBudget(s *discoveryv1.PoolState, b *discoveryv1.BudgetState) {
 	if s.Budget == nil {
-		s.Budget = &discoveryv1.BudgetState{Ratio: b.Ratio, Window: durationpb.New(b.Window)}
+		s.Budget = b
+		return
 	}
 	s.Budget.Requests += b.Requests
 	s.Budget.Retries += b.Retries

@@ -36,6 +36,11 @@ func TestConditions(t *testing.T) {
 			t.Fatalf("%d pools: %v", len(pools), pools)
 		}
 		p := pools[0]
+		for _, x := range p.GetOut() {
+			if x.GetLoops() < 1 || x.GetLoops() > 2 {
+				t.Fatalf("at %d of 2 loops: %v", x.GetLoops(), x)
+			}
+		}
 		if p.GetService() != "default/web" || p.GetLoops() != 2 || p.GetEndpoints() != 3 {
 			t.Fatalf("%v", p)
 		}

@@ -83,10 +83,11 @@ func recogniseTarget(b []byte) speech {
 // serveProgram finds out what a program's connection speaks and serves it. It runs as a task.
 func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 	declared := w.declared(o)
+	key := portKey{o.service, o.port}
 	var buf []byte
 	first := 0
 	if s := w.config.byName[o.service]; s != nil {
-		if wait, ok := s.helloWait(o.port, declared); ok {
+		if wait, ok := s.helloWait(o.port, declared); ok && (wait > detectWait || !w.spoken[key]) {
 			buf = w.loop.Get(loop.SmallBuffer)
 			var served bool
 			if first, served = w.serveNamed(raw, o, wait, declared, buf); served {
@@ -95,7 +96,6 @@ func (w *worker) serveProgram(raw *loop.Conn, o *origin) {
 			}
 		}
 	}
-	key := portKey{o.service, o.port}
 	if first == 0 && (declared == model.TCP || declared == model.Auto && (w.spoken[key] || serverFirst(o.port))) {
 		w.serveTCP(raw, nil, o, nil)
 		return

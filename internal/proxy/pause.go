@@ -58,9 +58,15 @@ func (x *exchange) pauseLeft(f *Failure) time.Duration {
 	return first
 }
 
+// maxRetryPause is how long a retry waits at most, whatever time the request has: it holds the client's connection.
+const maxRetryPause = 30 * time.Second
+
 // fits reports whether a retry of a try that ended with f can begin before the exchange's time is over. One that is to
 // wait longer is not worth making, and harms.
 func (x *exchange) fits(f *Failure) bool {
 	wait := x.pauseLeft(f)
+	if wait > maxRetryPause {
+		return false
+	}
 	return wait == 0 || x.limit == 0 || x.w.loop.Now().Add(wait).Before(x.rec.Start.Add(x.limit))
 }

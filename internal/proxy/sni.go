@@ -99,6 +99,9 @@ func (w *worker) serveNamed(raw *loop.Conn, o *origin, wait time.Duration, decla
 		}
 		w.serveTCP(raw, nil, o, l.kept)
 	case silent || declared == model.TCP:
+		if n == 0 && wait <= detectWait && len(w.spoken) < maxPooled {
+			w.spoken[portKey{o.service, o.port}] = true // the server speaks first
+		}
 		w.serveTCP(raw, nil, o, buf[:n])
 	default:
 		return n, false
