@@ -115,6 +115,7 @@ func (d *description) resource(r *adminv1.StoredResource) {
 		conditions.add(c.GetType(), c.GetStatus(), c.GetReason(), c.GetMessage())
 	}
 	d.section("Conditions", conditions)
+	d.parents(r)
 
 	var s routeShape
 	if err := yaml.Unmarshal([]byte(r.GetYaml()), &s); err != nil || len(s.Spec.ParentRefs) == 0 {

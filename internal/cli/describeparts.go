@@ -146,3 +146,22 @@ func (d *description) users(services []string) *table {
 	}
 	return t
 }
+
+// parents shows what became of a route at each of its parents, where there are several: one alone has the conditions of
+// the whole.
+func (d *description) parents(r *adminv1.StoredResource) {
+	if len(r.GetParents()) < 2 {
+		return
+	}
+	t := newTable("PARENT", "PORT", "TYPE", "STATUS", "REASON", "MESSAGE")
+	for _, p := range r.GetParents() {
+		port := "all"
+		if p.GetPort() != 0 {
+			port = fmt.Sprint(p.GetPort())
+		}
+		for _, c := range p.GetConditions() {
+			t.add(p.GetService(), port, c.GetType(), c.GetStatus(), c.GetReason(), c.GetMessage())
+		}
+	}
+	d.section("Status at each parent", t)
+}

@@ -13,13 +13,20 @@ type pending struct {
 	resource *Resource
 	rules    []model.Rule
 	refs     []failure // references that do not resolve
-	parents  []failure // parents that do not take it
+	parents  []parentState
+}
+
+// parentState is a parent of a route, and why it does not take the route.
+type parentState struct {
+	parent   gateway.Parent
+	failures []failure
 }
 
 // attachment is a route at one of its parents.
 type attachment struct {
 	route  *pending
 	parent gateway.Parent
+	at     int // of route.parents
 	rank   int // of its kind: the highest takes a port
 }
 
@@ -51,9 +58,10 @@ func (c *compiler) collectGrants(resources []Resource) {
 	}
 }
 
-// attach notes that a route is for a parent: for all of its clients when the route is of its namespace, else for
+// attach notes that a route is for its parent of that index: for all of its clients when the route is of its namespace, else for
 // those of the route's namespace.
-func (c *compiler) attach(route *pending, p gateway.Parent) (*failure, string) {
+func (c *compiler) attach(route *pending, at int) (*failure, string) {
+	p := route.parents[at].parent
 	s := c.resolve(p.Service)
 	if s == nil {
 		return &failure{ReasonNoMatchingParent, "no service " + p.Service.String() + " is registered or declared"}, c.nearest(p.Service)
@@ -70,7 +78,7 @@ func (c *compiler) attach(route *pending, p gateway.Parent) (*failure, string) {
 	if c.attached[key] == nil {
 		c.audience = append(c.audience, key)
 	}
-	c.attached[key] = append(c.attached[key], &attachment{route: route, parent: p, rank: routeRank(route.resource.Key.Kind)})
+	c.attached[key] = append(c.attached[key], &attachment{route: route, parent: p, at: at, rank: routeRank(route.resource.Key.Kind)})
 	return nil, ""
 }
 
@@ -85,10 +93,16 @@ func (c *compiler) settle() {
 		}
 	}
 	for _, p := range c.pending {
-		c.mesh.Status[p.resource.Key] = []Condition{
-			newCondition(ConditionAccepted, ReasonAccepted, p.parents),
-			newCondition(ConditionResolvedRefs, ReasonResolvedRefs, p.refs),
+		resolved := newCondition(ConditionResolvedRefs, ReasonResolvedRefs, p.refs)
+		var all []failure
+		for _, state := range p.parents {
+			all = append(all, state.failures...)
+			c.mesh.Parents[p.resource.Key] = append(c.mesh.Parents[p.resource.Key], ParentStatus{
+				Service: state.parent.Service, Port: state.parent.Port,
+				Conditions: []Condition{newCondition(ConditionAccepted, ReasonAccepted, state.failures), resolved},
+			})
 		}
+		c.mesh.Status[p.resource.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, all), resolved}
 	}
 }
 
@@ -127,7 +141,8 @@ func (c *compiler) merge(s *model.Service, all []*attachment) (out []model.Rule)
 			continue
 		}
 		f := failure{ReasonConflicted, fmt.Sprintf("the requests for service %s go by %s, which is of a more specific kind", s.Name, beaten[a].route.resource.Key)}
-		a.route.parents = append(a.route.parents, f)
+		state := &a.route.parents[a.at]
+		state.failures = append(state.failures, f)
 		c.warn(a.route.resource, a.parent.At, f.message, "keep one kind of route for a port")
 	}
 	return out

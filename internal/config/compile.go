@@ -33,6 +33,7 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 			TrustDomain: in.TrustDomain,
 			Services:    make(map[model.ServiceName]*model.Service, len(in.Registry.Services)),
 			Status:      make(map[ResourceKey][]Condition, len(in.Resources)),
+			Parents:     map[ResourceKey][]ParentStatus{},
 			consumer:    map[consumerKey][]model.Rule{},
 			istio:       map[consumerKey]clientView{},
 		},
@@ -107,9 +108,11 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 		}
 		p.rules[i].Backends, p.rules[i].Filters.Mirrors = backends, mirrors
 	}
-	for _, parent := range route.Parents {
-		if f, remedy := c.attach(p, parent); f != nil {
-			p.parents = append(p.parents, *f)
+	p.parents = make([]parentState, len(route.Parents))
+	for i, parent := range route.Parents {
+		p.parents[i].parent = parent
+		if f, remedy := c.attach(p, i); f != nil {
+			p.parents[i].failures = append(p.parents[i].failures, *f)
 			c.warn(r, parent.At, f.message, remedy)
 		}
 	}

@@ -12,7 +12,8 @@ type Mesh struct {
 	Revision    int64 // set by who compiles from a store; Scope copies it
 	TrustDomain string
 	Services    map[model.ServiceName]*model.Service // also declared ones and version subsets, which have no VIP
-	Status      map[ResourceKey][]Condition
+	Status      map[ResourceKey][]Condition          // of all parents of a route together: one that fails makes it False
+	Parents     map[ResourceKey][]ParentStatus       // of a route, for each parent, in the order of its parentRefs
 
 	// consumer holds the rules of routes from other namespaces than the service's: they are for clients of
 	// their own namespace alone, and stand in place of the service's own rules (GEP-1426).
@@ -24,6 +25,13 @@ type Mesh struct {
 type consumerKey struct {
 	service   model.ServiceName
 	namespace string
+}
+
+// ParentStatus is what became of a route at one of its parents (Gateway API, RouteParentStatus).
+type ParentStatus struct {
+	Service    model.ServiceName
+	Port       uint16 // 0: every port
+	Conditions []Condition
 }
 
 // Condition is an aspect of a resource's state, as the Gateway API defines conditions.

@@ -71,7 +71,7 @@ func (a *admin) List(_ context.Context, req *connect.Request[adminv1.ListRequest
 			req.Msg.GetName() != "" && k.Name != req.Msg.GetName() {
 			continue
 		}
-		resp.Resources = append(resp.Resources, storedProto(r, mesh.Status[k]))
+		resp.Resources = append(resp.Resources, storedProto(r, mesh.Status[k], mesh.Parents[k]))
 	}
 	slices.SortFunc(resp.Resources, func(a, b *adminv1.StoredResource) int {
 		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Namespace, b.Ref.Namespace), cmp.Compare(a.Ref.Name, b.Ref.Name))
@@ -79,13 +79,21 @@ func (a *admin) List(_ context.Context, req *connect.Request[adminv1.ListRequest
 	return connect.NewResponse(resp), nil
 }
 
-func storedProto(r stored, conditions []config.Condition) *adminv1.StoredResource {
+func storedProto(r stored, conditions []config.Condition, parents []config.ParentStatus) *adminv1.StoredResource {
 	out := &adminv1.StoredResource{
 		Ref:  &adminv1.ResourceRef{ApiVersion: r.APIVersion, Kind: r.Key.Kind, Namespace: r.Key.Namespace, Name: r.Key.Name},
 		Yaml: r.YAML, File: r.File, Line: int32(r.Line), Revision: r.ModRevision, Created: timestamppb.New(r.Created),
 	}
-	for _, c := range conditions {
-		out.Conditions = append(out.Conditions, &adminv1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message})
+	out.Conditions = conditionsProto(conditions)
+	for _, p := range parents {
+		out.Parents = append(out.Parents, &adminv1.ParentStatus{Service: p.Service.String(), Port: uint32(p.Port), Conditions: conditionsProto(p.Conditions)})
+	}
+	return out
+}
+
+func conditionsProto(in []config.Condition) (out []*adminv1.Condition) {
+	for _, c := range in {
+		out = append(out, &adminv1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message})
 	}
 	return out
 }
