@@ -53,9 +53,13 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 			c.route(&resources[i], route)
 		}
 	}
+	c.attachRoutes(resources)
 	c.settle()
 	c.attachPolicies(resources)
 	dialect.apply(resources) // what a TrafficPolicy says goes before what a DestinationRule does
+	if c.edge != nil {
+		c.edge.finish()
+	}
 	return c.mesh, c.warnings
 }
 
@@ -76,6 +80,7 @@ type compiler struct {
 	pending  []*pending // routes, in order of precedence
 	attached map[consumerKey][]*attachment
 	audience []consumerKey // keys of attached, as they came
+	edge     *meshEdge     // the Gateways; nil: there are none
 }
 
 func (c *compiler) warn(r *Resource, at gateway.Position, message, remedy string) {

@@ -40,7 +40,7 @@ func Kinds() []Kind {
 		Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
 		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d) },
 	})
-	out = append(out, istioKinds()...)
+	out = append(append(out, listenerKinds()...), istioKinds()...)
 	slices.SortStableFunc(out, func(a, b Kind) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
@@ -72,30 +72,42 @@ func routeKinds(place gateway.Place) []Kind {
 	}
 }
 
+// listenerKinds returns the kinds that say what gateways listen on.
+func listenerKinds() []Kind {
+	const group = gateway.Group
+	return []Kind{
+		{
+			Name: "Gateway", Group: group, Versions: []string{"v1", "v1beta1"}, Plural: "gateways", Short: []string{"gtw"},
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseGateway(d) },
+		},
+		{
+			Name: "GatewayClass", Group: group, Versions: []string{"v1", "v1beta1"}, Plural: "gatewayclasses", Short: []string{"gc"},
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseGatewayClass(d) },
+		},
+		{
+			Name: kindListenerSet, Group: group, Versions: []string{"v1"}, Plural: "listenersets", Short: []string{"lset"},
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseListenerSet(d) },
+		},
+		{
+			Name: "Namespace", Versions: []string{"v1"}, Plural: "namespaces", Short: []string{"ns"},
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseNamespace(d) },
+		},
+		{
+			Name: "ConfigMap", Versions: []string{"v1"}, Plural: "configmaps", Short: []string{"cm"},
+			parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseConfigMap(d) },
+		},
+	}
+}
+
 // standaloneKinds returns the kinds of a gateway without a control plane, by name.
 func standaloneKinds() []Kind {
 	const group = gateway.Group
-	return append(append(routeKinds(gateway.InStandalone), []Kind{
+	return append(append(append(routeKinds(gateway.InStandalone), listenerKinds()...), []Kind{
 		{Name: "BackendTLSPolicy", Group: group, Versions: []string{"v1", "v1alpha3"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseBackendTLSPolicy(d)
 		}},
-		{Name: "ConfigMap", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseConfigMap(d)
-		}},
 		{Name: "EndpointSlice", Group: "discovery.k8s.io", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseEndpointSlice(d)
-		}},
-		{Name: "Gateway", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseGateway(d)
-		}},
-		{Name: "GatewayClass", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseGatewayClass(d)
-		}},
-		{Name: kindListenerSet, Group: group, Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseListenerSet(d)
-		}},
-		{Name: "Namespace", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseNamespace(d)
 		}},
 		{Name: "ReferenceGrant", Group: group, Versions: []string{"v1", "v1beta1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseReferenceGrant(d)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
@@ -20,6 +21,8 @@ type Mesh struct {
 	consumer map[consumerKey][]model.Rule
 
 	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
+
+	gateways map[gateway.ObjectName][]model.Socket // with no address where the Gateway names none: see Gateway
 }
 
 type consumerKey struct {

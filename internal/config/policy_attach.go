@@ -42,13 +42,18 @@ func (c *compiler) attachPolicies(resources []Resource) {
 		view.policy, view.upstream = model.MergePolicy(policy, view.policy), model.MergeUpstream(upstream, view.upstream)
 		c.mesh.istio[key] = view
 	}
+	if c.edge != nil {
+		c.edge.attachListenerPolicies(ps)
+	}
 }
 
 // findTarget reports why a Service or Gateway is not there.
 func (c *compiler) findTarget(t target) (f *failure, remedy string) {
 	if t.kind == native.KindGateway {
-		return &failure{ReasonTargetNotFound, fmt.Sprintf("there is no Gateway %s/%s in the mesh", t.namespace, t.name)},
-			"a policy of a Gateway runs with `weft gateway -f`; in the mesh name a Service or a route"
+		if c.edge != nil {
+			return c.edge.findTarget(t)
+		}
+		return &failure{ReasonTargetNotFound, fmt.Sprintf("there is no Gateway %s/%s", t.namespace, t.name)}, ""
 	}
 	n := model.ServiceName{Namespace: t.namespace, Name: t.name}
 	if c.resolve(n) == nil {
@@ -81,22 +86,7 @@ func (c *standalone) attachPolicies(resources []Resource) {
 		policy, upstream := ps.ofService(s.Name)
 		s.Policy, s.Upstream = model.MergePolicy(policy, s.Policy), model.MergeUpstream(upstream, s.Upstream)
 	}
-	for _, e := range c.order {
-		own := e.resource.Key
-		if e.parent != nil {
-			own = e.parent.resource.Key // the listeners of a ListenerSet have the policy of their Gateway
-		}
-		t := target{kind: native.KindGateway, namespace: own.Namespace, name: own.Name}
-		general := ps.policyOf(t)
-		for _, g := range e.gates {
-			listener := general
-			if e.parent == nil {
-				t.section = g.spec.Name
-				listener = model.MergePolicy(ps.policyOf(t), general)
-			}
-			ps.rulesOf(g.rules, listener)
-		}
-	}
+	c.attachListenerPolicies(ps)
 }
 
 // refuseGlobalLimits reports rate limits that would need somebody to count for all proxies.

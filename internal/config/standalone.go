@@ -44,17 +44,9 @@ const classWeft = "weft"
 // warnings, answered 500 at run time (503 where a service has no endpoint), as in Kubernetes. The order of the
 // resources does not matter.
 func CompileStandalone(in StandaloneInput) *Standalone {
-	c := &standalone{
-		in:    in,
-		out:   &Standalone{Snapshot: &model.Snapshot{Workload: model.Workload{ID: "gateway"}}, Status: make(map[ResourceKey][]Condition, len(in.Resources))},
-		names: map[string][]string{},
-		used:  map[model.ServiceName]bool{},
-		grpc:  map[servicePort]bool{},
-		files: map[string]fileContent{},
-		full:  map[*gate]ResourceKey{},
-		held:  map[*gate]*holders{},
-		tls:   map[tlsPort]*backendTLS{},
-	}
+	c := newStandalone(in, &Standalone{
+		Snapshot: &model.Snapshot{Workload: model.Workload{ID: "gateway"}}, Status: make(map[ResourceKey][]Condition, len(in.Resources)),
+	})
 	resources := slices.SortedFunc(slices.Values(in.Resources), compareResources)
 	c.index(resources)
 	c.backendTLS(resources)
@@ -82,11 +74,28 @@ func CompileStandalone(in StandaloneInput) *Standalone {
 	return c.out
 }
 
+func newStandalone(in StandaloneInput, out *Standalone) *standalone {
+	return &standalone{
+		in:    in,
+		out:   out,
+		names: map[string][]string{},
+		used:  map[model.ServiceName]bool{},
+		grpc:  map[servicePort]bool{},
+		files: map[string]fileContent{},
+		full:  map[*gate]ResourceKey{},
+		held:  map[*gate]*holders{},
+		tls:   map[tlsPort]*backendTLS{},
+	}
+}
+
 // standalone is a compilation under way.
 type standalone struct {
 	in       StandaloneInput
 	out      *Standalone
 	problems document.Problems
+
+	// joined means Gateways of a mesh: each is run by proxies of its own, which read the files it names.
+	joined bool
 
 	services   map[model.ServiceName]*Resource
 	slices     map[model.ServiceName][]*Resource

@@ -30,7 +30,11 @@ func (c *standalone) certify(g *gate) {
 			c.accept(g, ref.At, "the Secret "+ref.Secret.String(), cert)
 		}
 	}
-	if g.spec.CertFile != "" {
+	switch {
+	case g.spec.CertFile == "":
+	case c.joined:
+		g.certificates = append(g.certificates, model.Certificate{ChainFile: g.spec.CertFile, KeyFile: g.spec.KeyFile})
+	default:
 		chain, okChain := c.file(g, g.spec.CertFile)
 		key, okKey := c.file(g, g.spec.KeyFile)
 		if okChain && okKey {

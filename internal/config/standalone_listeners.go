@@ -89,10 +89,14 @@ type address struct {
 
 // addressesOf returns where a Gateway listens: its own addresses, those of the caller, or loopback.
 func (c *standalone) addressesOf(spec *gateway.Gateway) []address {
-	ips := spec.Addresses
-	if len(ips) == 0 {
-		ips = c.in.Bind
+	if len(spec.Addresses) > 0 {
+		return addressesAt(spec.Addresses)
 	}
+	return addressesAt(c.in.Bind)
+}
+
+// addressesAt returns where to listen: at the loopback when nothing is said.
+func addressesAt(ips []netip.Addr) []address {
 	if len(ips) == 0 {
 		return []address{{ip: netip.AddrFrom4([4]byte{127, 0, 0, 1})}, {ip: netip.IPv6Loopback(), optional: true}}
 	}
@@ -109,19 +113,35 @@ func (c *standalone) addressesOf(spec *gateway.Gateway) []address {
 // conflicts closes the listeners that cannot share an address: of no two of them one may win (Gateway API,
 // GatewaySpec.listeners).
 func (c *standalone) conflicts() {
-	shared := map[netip.AddrPort][]*gate{}
+	type place struct {
+		at netip.AddrPort
+		by *edge // whose proxies listen there; nil: one process does for all
+	}
+	shared := map[place][]*gate{}
 	for _, e := range c.order {
 		for _, g := range e.gates {
 			for _, b := range g.addresses {
-				for _, other := range shared[b.at] {
+				p := place{at: b.at}
+				if c.joined {
+					p.by = cmp.Or(e.parent, e)
+				}
+				for _, other := range shared[p] {
 					if why := conflict(other.spec, g.spec); why != "" {
-						c.conflict(g, other, fmt.Sprintf("%s on %s", why, b.at))
+						c.conflict(g, other, why+" on "+placeText(b.at))
 					}
 				}
-				shared[b.at] = append(shared[b.at], g)
+				shared[p] = append(shared[p], g)
 			}
 		}
 	}
+}
+
+// placeText names an address, which may be a port alone.
+func placeText(at netip.AddrPort) string {
+	if at.Addr().IsValid() {
+		return at.String()
+	}
+	return fmt.Sprintf("port %d", at.Port())
 }
 
 // conflict says why two listeners cannot share an address, or "".
@@ -169,9 +189,15 @@ func (c *standalone) conflict(g, other *gate, why string) {
 }
 
 // sockets puts the listeners that are served where they listen.
-func (c *standalone) sockets() {
+func (c *standalone) sockets() { c.out.Snapshot.Sockets = c.socketsOf(nil) }
+
+// socketsOf returns the sockets of one Gateway, or of all when it is nil.
+func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 	at := map[netip.AddrPort]*model.Socket{}
 	for _, e := range c.order {
+		if gw != nil && !e.of(gw) {
+			continue
+		}
 		for _, g := range e.gates {
 			if g.closed {
 				continue
@@ -192,9 +218,10 @@ func (c *standalone) sockets() {
 	}
 	for _, s := range at {
 		slices.SortFunc(s.Listeners, func(a, b model.Listener) int { return cmp.Compare(a.Name, b.Name) })
-		c.out.Snapshot.Sockets = append(c.out.Snapshot.Sockets, *s)
+		out = append(out, *s)
 	}
-	slices.SortFunc(c.out.Snapshot.Sockets, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(out, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
+	return out
 }
 
 // ordered returns the listener's rules. Those that are chosen by server name have one host each, the most specific

@@ -110,12 +110,12 @@ func TestStandaloneKeepsNoSecret(t *testing.T) {
 }
 
 func TestStandaloneKindsAreNotOfTheMesh(t *testing.T) {
-	for _, name := range []string{"Gateway", "gatewayclass", "secrets", "listenersets", "backendtlspolicies", "configmaps", "endpointslices"} {
+	for _, name := range []string{"secrets", "backendtlspolicies", "endpointslices"} {
 		if k, ok := LookupKind(name); ok && k.Group == gateway.Group || ok && k.Group == "" {
 			t.Errorf("%s is found", name)
 		}
 	}
-	for _, name := range []string{"grpcroute", "tcproutes", "TLSRoute", "udproute", "referencegrants"} {
+	for _, name := range []string{"grpcroute", "tcproutes", "TLSRoute", "udproute", "referencegrants", "Gateway", "gatewayclass", "listenersets", "configmaps"} {
 		if _, ok := LookupKind(name); !ok {
 			t.Errorf("%s is not found", name)
 		}

@@ -219,7 +219,7 @@ func (a *admin) GetSnapshot(ctx context.Context, req *connect.Request[adminv1.Ge
 		return nil, err
 	}
 	if ok {
-		b, err := json.Marshal(snap)
+		b, err := json.Marshal(snap.Redacted())
 		if err != nil {
 			return nil, err
 		}

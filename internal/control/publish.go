@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/config"
@@ -62,6 +63,9 @@ func forProxies(mesh *config.Mesh) *xds.Mesh {
 			}
 			svc, _ := mesh.ServiceFor(n, client)
 			return &svc
+		},
+		Gateway: func(name model.ServiceName, bind []netip.Addr) []model.Socket {
+			return mesh.Gateway(name.Namespace, name.Name, bind)
 		},
 	}
 }

@@ -67,10 +67,14 @@ const (
 	ClientOptional ClientMode = "optional" // they are served; the certificate, valid or not, is only asked for
 )
 
-// Certificate is a certificate with its key, both PEM.
+// Certificate is a certificate with its key, both PEM: as text, or as the names of files that a mesh's gateway reads
+// from its own directory of certificates.
 type Certificate struct {
-	Chain string `json:"chain"`
-	Key   Secret `json:"key"`
+	Chain string `json:"chain,omitempty"`
+	Key   Secret `json:"key,omitempty"`
+
+	ChainFile string `json:"chainFile,omitempty"`
+	KeyFile   string `json:"keyFile,omitempty"`
 }
 
 // Secret is text that must not reach a log. Printing it shows that there is one; its JSON form is the text,
@@ -106,7 +110,10 @@ func (s *Snapshot) Redacted() *Snapshot {
 		for j, l := range socket.Listeners {
 			certs := make([]Certificate, len(l.Certificates))
 			for k, c := range l.Certificates {
-				certs[k] = Certificate{Chain: c.Chain, Key: redacted}
+				if c.Key != "" {
+					c.Key = redacted
+				}
+				certs[k] = c
 			}
 			if len(certs) > 0 {
 				l.Certificates = certs

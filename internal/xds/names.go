@@ -11,6 +11,7 @@ import (
 const (
 	nameWorkload = "workload"
 	nameTaps     = "taps"
+	nameGateway  = "gateway"
 )
 
 const (
@@ -28,12 +29,12 @@ func ServiceResource(n model.ServiceName) string { return prefixService + n.Stri
 func EndpointsResource(n model.ServiceName) string { return prefixEndpoints + n.String() }
 
 // parseSubscription reads a name that a proxy subscribes to. A service and its endpoints come together,
-// so either name stands for both; "workload" and "taps" come unasked and give ok == false.
+// so either name stands for both; "workload", "taps" and "gateway" come unasked and give ok == false.
 func parseSubscription(s string) (n model.ServiceName, ok bool, err error) {
 	if len(s) > maxNameBytes {
 		return n, false, fmt.Errorf("resource name of %d bytes; at most %d are allowed", len(s), maxNameBytes)
 	}
-	if s == nameWorkload || s == nameTaps {
+	if s == nameWorkload || s == nameTaps || s == nameGateway {
 		return n, false, nil
 	}
 	text, isService := strings.CutPrefix(s, prefixService)

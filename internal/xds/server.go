@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type Mesh struct {
 	// For returns a service as clients of a namespace see it, if they see it differently; else nil. It is
 	// pure; nil means that everybody sees the same.
 	For func(n model.ServiceName, client string) *model.Service
+	// Gateway returns what the proxies of a Gateway listen on, at the addresses of bind where it names none. It is
+	// pure; nil means that there are no Gateways.
+	Gateway func(name model.ServiceName, bind []netip.Addr) []model.Socket
 }
 
 // Bounds of a server. A proxy that exceeds one is refused with ResourceExhausted.
@@ -128,6 +132,9 @@ func (s *Server) Delta(ctx context.Context, bidi *connect.BidiStream[discoveryv1
 		return ended(err)
 	}
 	st, err := newStream(first.GetNode(), id, s.o.Now())
+	if errors.Is(err, errForeignGateway) {
+		return connect.NewError(connect.CodePermissionDenied, err)
+	}
 	if err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}

@@ -28,6 +28,7 @@ type stream struct {
 	node      *discoveryv1.Node
 	identity  model.Identity
 	workload  model.Workload
+	gateway   *gatewayNode // nil: the proxy is no gateway
 	connected time.Time
 
 	names   map[model.ServiceName]bool
@@ -79,8 +80,12 @@ func newStream(n *discoveryv1.Node, id model.Identity, now time.Time) (*stream, 
 	if n.GetService() != "" {
 		w.Service = model.ServiceName{Namespace: id.Namespace, Name: n.GetService()}
 	}
+	gw, err := newGatewayNode(n, id)
+	if err != nil {
+		return nil, err
+	}
 	return &stream{
-		node: n, identity: id, workload: w, connected: now,
+		node: n, identity: id, workload: w, gateway: gw, connected: now,
 		names: map[model.ServiceName]bool{}, held: map[string]string{},
 		kept: map[string]*discoveryv1.Resource{}, refused: map[string]string{},
 		asked: map[string]chan *discoveryv1.Answer{},
@@ -209,7 +214,7 @@ func (s *Server) difference(st *stream) map[string]string {
 	return diff
 }
 
-// desired returns what the proxy should hold: its workload, the taps, each service it subscribed to and,
+// desired returns what the proxy should hold: its workload, the taps, its listeners if it is a gateway, each service it subscribed to and,
 // transitively, each that a rule of those sends requests, or copies of them, to.
 func (s *Server) desired(st *stream) map[string]string {
 	want := map[string]string{nameTaps: s.taps.GetVersion()}
@@ -217,6 +222,15 @@ func (s *Server) desired(st *stream) map[string]string {
 	want[nameWorkload] = w.GetVersion()
 	queue := slices.Collect(maps.Keys(st.names))
 	seen := maps.Clone(st.names)
+	follow := func(n model.ServiceName) {
+		if !seen[n] {
+			seen[n] = true
+			queue = append(queue, n)
+		}
+	}
+	if st.gateway != nil {
+		want[nameGateway] = s.gatewayOf(st, follow).GetVersion()
+	}
 	for len(queue) > 0 {
 		n := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
@@ -229,22 +243,25 @@ func (s *Server) desired(st *stream) map[string]string {
 		}
 		want[ServiceResource(n)] = s.resource(key, svc, serviceResource).GetVersion()
 		want[EndpointsResource(n)] = s.resource(EndpointsResource(n), svc, endpointsResource).GetVersion()
-		for _, r := range svc.Rules {
-			for _, b := range r.Backends {
-				if b.Invalid == "" && !b.Service.IsZero() && !seen[b.Service] {
-					seen[b.Service] = true
-					queue = append(queue, b.Service)
-				}
+		eachBackend(svc.Rules, follow)
+	}
+	return want
+}
+
+// eachBackend calls f with each service that rules send requests, or copies of them, to.
+func eachBackend(rules []model.Rule, f func(model.ServiceName)) {
+	for i := range rules {
+		for _, b := range rules[i].Backends {
+			if b.Invalid == "" && !b.Service.IsZero() {
+				f(b.Service)
 			}
-			for _, m := range r.Filters.Mirrors {
-				if m.Invalid == "" && !seen[m.Service] {
-					seen[m.Service] = true
-					queue = append(queue, m.Service)
-				}
+		}
+		for _, m := range rules[i].Filters.Mirrors {
+			if m.Invalid == "" {
+				f(m.Service)
 			}
 		}
 	}
-	return want
 }
 
 // workload returns what the proxy is told of itself. That is made anew only when it has changed.
@@ -352,6 +369,8 @@ func (s *Server) body(st *stream, name string) *discoveryv1.Resource {
 		return s.workload(st)
 	case nameTaps:
 		return s.taps
+	case nameGateway:
+		return s.cache[st.gateway.key()] // desired put it there
 	}
 	if r := s.cache[ownKey(name, st)]; r != nil {
 		return r

@@ -71,6 +71,9 @@ func InboundFromWire(in []*discoveryv1.Inbound) ([]model.Inbound, error) {
 // SnapshotToResources converts a snapshot into the resources that carry it, each with its version.
 func SnapshotToResources(s *model.Snapshot) []*discoveryv1.Resource {
 	out := []*discoveryv1.Resource{workloadResource(s.TrustDomain, s.Workload)}
+	if len(s.Sockets) > 0 {
+		out = append(out, gatewayResource(s.Workload.Service, s.Sockets))
+	}
 	for i := range s.Services {
 		out = append(out, serviceResource(&s.Services[i]), endpointsResource(&s.Services[i]))
 	}
@@ -112,6 +115,8 @@ func SnapshotFromResources(revision int64, resources []*discoveryv1.Resource) (*
 			}
 		case *discoveryv1.Resource_Endpoints:
 			endpoints[b.Endpoints.GetService()], err = EndpointsFromWire(b.Endpoints)
+		case *discoveryv1.Resource_Gateway:
+			snap.Sockets, err = socketsFromWire(b.Gateway)
 		case *discoveryv1.Resource_Taps:
 		default:
 			err = fmt.Errorf("unknown kind %T; the control plane is newer than this proxy", b)

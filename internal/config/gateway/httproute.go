@@ -52,16 +52,17 @@ func (c *checker) route(in *v1.CommonRouteSpec, hostnames []v1.Hostname, spec *d
 	case c.parent == InStandalone:
 		out.Gateways = c.gateways(in.ParentRefs, parents)
 	default:
-		out.Parents = c.parents(in.ParentRefs, parents)
+		out.Parents, out.Gateways = c.parents(in.ParentRefs, parents), c.gateways(in.ParentRefs, parents)
+		if len(in.ParentRefs) == 0 {
+			c.add(parents, "names no parent", "name the Service or the Gateway whose requests the route takes")
+		}
 	}
 	out.Hostnames = c.hostnames(hostnames, maxHostnames, spec.Key("hostnames"))
 	return out
 }
 
+// parents reads those parents of a route in the mesh that are Services.
 func (c *checker) parents(refs []v1.ParentReference, f *document.Field) []Parent {
-	if len(refs) == 0 {
-		c.add(f, "names no parent", "name the Service whose requests the route takes")
-	}
 	seen := map[Parent]bool{}
 	var out []Parent
 	for i, ref := range refs {
@@ -74,9 +75,8 @@ func (c *checker) parents(refs []v1.ParentReference, f *document.Field) []Parent
 		case group == v1.GroupName && kind == "Service":
 			c.add(at, `a Service is of the group "", which has to be written`, `add group: ""`)
 			continue
-		case group == v1.GroupName && kind == "Gateway":
-			c.add(at, "a route of a Gateway runs with `weft gateway -f` and not in the mesh's control plane in this version of Weft", `name a Service: kind: Service, group: ""`)
-			continue
+		case group == v1.GroupName && (kind == "Gateway" || kind == kindListenerSet):
+			continue // see gateways
 		case group != "" || kind != "Service":
 			c.add(at.Key("kind"), fmt.Sprintf("a parent of kind %q in group %q is not supported in this version of Weft", kind, group), `name a Service: kind: Service, group: ""`)
 			continue

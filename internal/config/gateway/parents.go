@@ -8,11 +8,13 @@ import (
 	"github.com/weft-mesh/weft/internal/config/document"
 )
 
-// gateways reads the parents of a route that runs in a standalone gateway. A Service as parent is a warning:
-// the same route may also run in a mesh.
+const kindListenerSet = "ListenerSet"
+
+// gateways reads the Gateways and ListenerSets among a route's parents. At a standalone gateway a Service as parent
+// is a warning: the same route may also run in a mesh. In the mesh parents reads the others.
 func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []GatewayParent {
 	const remedy = "name the Gateway whose requests the route takes"
-	if len(refs) == 0 {
+	if len(refs) == 0 && c.parent == InStandalone {
 		c.add(f, "names no parent", remedy)
 	}
 	type key struct {
@@ -26,12 +28,15 @@ func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []Gatew
 	for i, ref := range refs {
 		at := f.Index(i)
 		group, kind := deref(ref.Group, v1.GroupName), deref(ref.Kind, "Gateway")
+		ours := group == v1.GroupName && (kind == "Gateway" || kind == kindListenerSet)
 		switch {
+		case c.parent == InMesh && !ours:
+			continue
 		case kind == "Service":
 			p := c.doc.Problem(at, "a Service as parent has effect only in the mesh").With(remedy)
 			c.problems = append(c.problems, p.AsWarning())
 			continue
-		case group != v1.GroupName || kind != "Gateway" && kind != "ListenerSet":
+		case !ours:
 			c.add(at.Key("kind"), fmt.Sprintf("a parent of kind %q in group %q is not supported in this version of Weft", kind, group), remedy)
 			continue
 		}

@@ -15,7 +15,7 @@ type Position struct {
 type Route struct {
 	Namespace string
 	Parents   []Parent        // services: in the mesh
-	Gateways  []GatewayParent // of a standalone gateway
+	Gateways  []GatewayParent // listeners: at a gateway, standalone or of the mesh
 	Hostnames []string        // as written; none means any
 	Rules     []Rule
 }
@@ -75,7 +75,7 @@ type Place int
 
 // The places of routes.
 const (
-	InMesh       Place = iota // parents are Services
+	InMesh       Place = iota // parents are Services and Gateways
 	InStandalone              // parents are Gateways
 )
 

@@ -935,6 +935,8 @@ type Node struct {
 	Inbound       []*Inbound             `protobuf:"bytes,4,rep,name=inbound,proto3" json:"inbound,omitempty"`
 	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`     // of weft-proxy
 	Placement     string                 `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"` // "sidecar", "gateway", "node"
+	Gateway       string                 `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"`     // NAMESPACE/NAME of the Gateway whose listeners the proxy serves; its identity has to have the same name
+	Bind          []string               `protobuf:"bytes,8,rep,name=bind,proto3" json:"bind,omitempty"`           // IP addresses of its listeners where the Gateway names none; none is the loopback
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1011,7 +1013,21 @@ func (x *Node) GetPlacement() string {
 	return ""
 }
 
-// Resource names: "workload", "service/NAMESPACE/NAME", "endpoints/NAMESPACE/NAME", "taps".
+func (x *Node) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *Node) GetBind() []string {
+	if x != nil {
+		return x.Bind
+	}
+	return nil
+}
+
+// Resource names: "workload", "service/NAMESPACE/NAME", "endpoints/NAMESPACE/NAME", "taps", "gateway".
 type Resource struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1022,6 +1038,7 @@ type Resource struct {
 	//	*Resource_Service
 	//	*Resource_Endpoints
 	//	*Resource_Taps
+	//	*Resource_Gateway
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1114,6 +1131,15 @@ func (x *Resource) GetTaps() *Taps {
 	return nil
 }
 
+func (x *Resource) GetGateway() *Gateway {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_Gateway); ok {
+			return x.Gateway
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -1134,6 +1160,10 @@ type Resource_Taps struct {
 	Taps *Taps `protobuf:"bytes,6,opt,name=taps,proto3,oneof"`
 }
 
+type Resource_Gateway struct {
+	Gateway *Gateway `protobuf:"bytes,7,opt,name=gateway,proto3,oneof"`
+}
+
 func (*Resource_Workload) isResource_Body() {}
 
 func (*Resource_Service) isResource_Body() {}
@@ -1141,6 +1171,61 @@ func (*Resource_Service) isResource_Body() {}
 func (*Resource_Endpoints) isResource_Body() {}
 
 func (*Resource_Taps) isResource_Body() {}
+
+func (*Resource_Gateway) isResource_Body() {}
+
+// Gateway is what a gateway's proxy listens on. One that nobody has written yet has no sockets.
+type Gateway struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // NAMESPACE/NAME
+	Sockets       []byte                 `protobuf:"bytes,2,opt,name=sockets,proto3" json:"sockets,omitempty"` // JSON, with rules and certificates
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gateway) Reset() {
+	*x = Gateway{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gateway) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gateway) ProtoMessage() {}
+
+func (x *Gateway) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
+func (*Gateway) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Gateway) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Gateway) GetSockets() []byte {
+	if x != nil {
+		return x.Sockets
+	}
+	return nil
+}
 
 type Workload struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1157,7 +1242,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1254,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[15]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1267,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{15}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Workload) GetId() string {
@@ -1245,7 +1330,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1342,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1355,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Inbound) GetServicePort() uint32 {
@@ -1309,7 +1394,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1406,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1419,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Service) GetName() string {
@@ -1396,7 +1481,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1493,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1506,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -1455,7 +1540,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1552,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1565,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Rule) GetRef() *RuleRef {
@@ -1560,7 +1645,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1657,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1670,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RuleRef) GetKind() string {
@@ -1643,7 +1728,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1740,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1753,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Match) GetPath() *ValueMatch {
@@ -1719,7 +1804,7 @@ type ValueMatch struct {
 
 func (x *ValueMatch) Reset() {
 	*x = ValueMatch{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1816,7 @@ func (x *ValueMatch) String() string {
 func (*ValueMatch) ProtoMessage() {}
 
 func (x *ValueMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1829,7 @@ func (x *ValueMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueMatch.ProtoReflect.Descriptor instead.
 func (*ValueMatch) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ValueMatch) GetName() string {
@@ -1793,7 +1878,7 @@ type HeaderMod struct {
 
 func (x *HeaderMod) Reset() {
 	*x = HeaderMod{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1890,7 @@ func (x *HeaderMod) String() string {
 func (*HeaderMod) ProtoMessage() {}
 
 func (x *HeaderMod) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1903,7 @@ func (x *HeaderMod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMod.ProtoReflect.Descriptor instead.
 func (*HeaderMod) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HeaderMod) GetSet() []*HeaderValue {
@@ -1852,7 +1937,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1949,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1962,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -1910,7 +1995,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2007,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2020,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Backend) GetService() string {
@@ -2004,7 +2089,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2101,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2114,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Endpoints) GetService() string {
@@ -2066,7 +2151,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2163,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2176,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Endpoint) GetId() string {
@@ -2193,7 +2278,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2290,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2303,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RegisterRequest) GetService() string {
@@ -2279,7 +2364,7 @@ type RegisterResponse struct {
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2376,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2389,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RegisterResponse) GetRevision() int64 {
@@ -2323,7 +2408,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2420,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2433,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeregisterRequest) GetId() string {
@@ -2367,7 +2452,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2464,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2477,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeregisterResponse) GetRevision() int64 {
@@ -2412,7 +2497,7 @@ type Taps struct {
 
 func (x *Taps) Reset() {
 	*x = Taps{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2509,7 @@ func (x *Taps) String() string {
 func (*Taps) ProtoMessage() {}
 
 func (x *Taps) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2522,7 @@ func (x *Taps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taps.ProtoReflect.Descriptor instead.
 func (*Taps) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Taps) GetTaps() []*Tap {
@@ -2458,7 +2543,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2555,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2568,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Tap) GetId() string {
@@ -2519,7 +2604,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2531,7 +2616,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2544,7 +2629,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TapFilter) GetWorkload() string {
@@ -2588,7 +2673,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2685,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2698,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -2659,7 +2744,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2756,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2769,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{36}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{37}
 }
 
 type ProxyStats struct {
@@ -2699,7 +2784,7 @@ type ProxyStats struct {
 
 func (x *ProxyStats) Reset() {
 	*x = ProxyStats{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2796,7 @@ func (x *ProxyStats) String() string {
 func (*ProxyStats) ProtoMessage() {}
 
 func (x *ProxyStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2809,7 @@ func (x *ProxyStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyStats.ProtoReflect.Descriptor instead.
 func (*ProxyStats) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{37}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProxyStats) GetResidentBytes() uint64 {
@@ -2783,7 +2868,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +2880,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +2893,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{38}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Series) GetDirection() string {
@@ -2957,7 +3042,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3054,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3067,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{39}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Histogram) GetBucket() []uint32 {
@@ -3049,7 +3134,7 @@ type TapEvent struct {
 
 func (x *TapEvent) Reset() {
 	*x = TapEvent{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3146,7 @@ func (x *TapEvent) String() string {
 func (*TapEvent) ProtoMessage() {}
 
 func (x *TapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3159,7 @@ func (x *TapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapEvent.ProtoReflect.Descriptor instead.
 func (*TapEvent) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{40}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TapEvent) GetTapId() string {
@@ -3343,25 +3428,31 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\brequests\x18\x03 \x01(\x04R\brequests\x12\x18\n" +
 	"\aretries\x18\x04 \x01(\x04R\aretries\x12\x12\n" +
 	"\x04left\x18\x05 \x01(\x04R\x04left\x12\x18\n" +
-	"\arefused\x18\x06 \x01(\x04R\arefused\"\x96\x02\n" +
+	"\arefused\x18\x06 \x01(\x04R\arefused\"\xc4\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12;\n" +
 	"\x06labels\x18\x03 \x03(\v2#.weft.discovery.v1.Node.LabelsEntryR\x06labels\x124\n" +
 	"\ainbound\x18\x04 \x03(\v2\x1a.weft.discovery.v1.InboundR\ainbound\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12\x1c\n" +
-	"\tplacement\x18\x06 \x01(\tR\tplacement\x1a9\n" +
+	"\tplacement\x18\x06 \x01(\tR\tplacement\x12\x18\n" +
+	"\agateway\x18\a \x01(\tR\agateway\x12\x12\n" +
+	"\x04bind\x18\b \x03(\tR\x04bind\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd8\x02\n" +
 	"\bResource\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
 	"\bworkload\x18\x03 \x01(\v2\x1b.weft.discovery.v1.WorkloadH\x00R\bworkload\x126\n" +
 	"\aservice\x18\x04 \x01(\v2\x1a.weft.discovery.v1.ServiceH\x00R\aservice\x12<\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1c.weft.discovery.v1.EndpointsH\x00R\tendpoints\x12-\n" +
-	"\x04taps\x18\x06 \x01(\v2\x17.weft.discovery.v1.TapsH\x00R\x04tapsB\x06\n" +
-	"\x04body\"\xbd\x02\n" +
+	"\x04taps\x18\x06 \x01(\v2\x17.weft.discovery.v1.TapsH\x00R\x04taps\x126\n" +
+	"\agateway\x18\a \x01(\v2\x1a.weft.discovery.v1.GatewayH\x00R\agatewayB\x06\n" +
+	"\x04body\"7\n" +
+	"\aGateway\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\asockets\x18\x02 \x01(\fR\asockets\"\xbd\x02\n" +
 	"\bWorkload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x18\n" +
@@ -3582,7 +3673,7 @@ func file_weft_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_weft_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*SignCertificateRequest)(nil),  // 0: weft.discovery.v1.SignCertificateRequest
 	(*SignCertificateResponse)(nil), // 1: weft.discovery.v1.SignCertificateResponse
@@ -3599,111 +3690,113 @@ var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*BudgetState)(nil),             // 12: weft.discovery.v1.BudgetState
 	(*Node)(nil),                    // 13: weft.discovery.v1.Node
 	(*Resource)(nil),                // 14: weft.discovery.v1.Resource
-	(*Workload)(nil),                // 15: weft.discovery.v1.Workload
-	(*Inbound)(nil),                 // 16: weft.discovery.v1.Inbound
-	(*Service)(nil),                 // 17: weft.discovery.v1.Service
-	(*Port)(nil),                    // 18: weft.discovery.v1.Port
-	(*Rule)(nil),                    // 19: weft.discovery.v1.Rule
-	(*RuleRef)(nil),                 // 20: weft.discovery.v1.RuleRef
-	(*Match)(nil),                   // 21: weft.discovery.v1.Match
-	(*ValueMatch)(nil),              // 22: weft.discovery.v1.ValueMatch
-	(*HeaderMod)(nil),               // 23: weft.discovery.v1.HeaderMod
-	(*HeaderValue)(nil),             // 24: weft.discovery.v1.HeaderValue
-	(*Backend)(nil),                 // 25: weft.discovery.v1.Backend
-	(*Endpoints)(nil),               // 26: weft.discovery.v1.Endpoints
-	(*Endpoint)(nil),                // 27: weft.discovery.v1.Endpoint
-	(*RegisterRequest)(nil),         // 28: weft.discovery.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 29: weft.discovery.v1.RegisterResponse
-	(*DeregisterRequest)(nil),       // 30: weft.discovery.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),      // 31: weft.discovery.v1.DeregisterResponse
-	(*Taps)(nil),                    // 32: weft.discovery.v1.Taps
-	(*Tap)(nil),                     // 33: weft.discovery.v1.Tap
-	(*TapFilter)(nil),               // 34: weft.discovery.v1.TapFilter
-	(*ReportRequest)(nil),           // 35: weft.discovery.v1.ReportRequest
-	(*ReportResponse)(nil),          // 36: weft.discovery.v1.ReportResponse
-	(*ProxyStats)(nil),              // 37: weft.discovery.v1.ProxyStats
-	(*Series)(nil),                  // 38: weft.discovery.v1.Series
-	(*Histogram)(nil),               // 39: weft.discovery.v1.Histogram
-	(*TapEvent)(nil),                // 40: weft.discovery.v1.TapEvent
-	nil,                             // 41: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	nil,                             // 42: weft.discovery.v1.PoolState.SubsetEntry
-	nil,                             // 43: weft.discovery.v1.Node.LabelsEntry
-	nil,                             // 44: weft.discovery.v1.Workload.LabelsEntry
-	nil,                             // 45: weft.discovery.v1.Backend.SubsetEntry
-	nil,                             // 46: weft.discovery.v1.Endpoint.LabelsEntry
-	nil,                             // 47: weft.discovery.v1.RegisterRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
+	(*Gateway)(nil),                 // 15: weft.discovery.v1.Gateway
+	(*Workload)(nil),                // 16: weft.discovery.v1.Workload
+	(*Inbound)(nil),                 // 17: weft.discovery.v1.Inbound
+	(*Service)(nil),                 // 18: weft.discovery.v1.Service
+	(*Port)(nil),                    // 19: weft.discovery.v1.Port
+	(*Rule)(nil),                    // 20: weft.discovery.v1.Rule
+	(*RuleRef)(nil),                 // 21: weft.discovery.v1.RuleRef
+	(*Match)(nil),                   // 22: weft.discovery.v1.Match
+	(*ValueMatch)(nil),              // 23: weft.discovery.v1.ValueMatch
+	(*HeaderMod)(nil),               // 24: weft.discovery.v1.HeaderMod
+	(*HeaderValue)(nil),             // 25: weft.discovery.v1.HeaderValue
+	(*Backend)(nil),                 // 26: weft.discovery.v1.Backend
+	(*Endpoints)(nil),               // 27: weft.discovery.v1.Endpoints
+	(*Endpoint)(nil),                // 28: weft.discovery.v1.Endpoint
+	(*RegisterRequest)(nil),         // 29: weft.discovery.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 30: weft.discovery.v1.RegisterResponse
+	(*DeregisterRequest)(nil),       // 31: weft.discovery.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),      // 32: weft.discovery.v1.DeregisterResponse
+	(*Taps)(nil),                    // 33: weft.discovery.v1.Taps
+	(*Tap)(nil),                     // 34: weft.discovery.v1.Tap
+	(*TapFilter)(nil),               // 35: weft.discovery.v1.TapFilter
+	(*ReportRequest)(nil),           // 36: weft.discovery.v1.ReportRequest
+	(*ReportResponse)(nil),          // 37: weft.discovery.v1.ReportResponse
+	(*ProxyStats)(nil),              // 38: weft.discovery.v1.ProxyStats
+	(*Series)(nil),                  // 39: weft.discovery.v1.Series
+	(*Histogram)(nil),               // 40: weft.discovery.v1.Histogram
+	(*TapEvent)(nil),                // 41: weft.discovery.v1.TapEvent
+	nil,                             // 42: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	nil,                             // 43: weft.discovery.v1.PoolState.SubsetEntry
+	nil,                             // 44: weft.discovery.v1.Node.LabelsEntry
+	nil,                             // 45: weft.discovery.v1.Workload.LabelsEntry
+	nil,                             // 46: weft.discovery.v1.Backend.SubsetEntry
+	nil,                             // 47: weft.discovery.v1.Endpoint.LabelsEntry
+	nil,                             // 48: weft.discovery.v1.RegisterRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 50: google.protobuf.Duration
 }
 var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
-	48, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
+	49, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
 	3,  // 1: weft.discovery.v1.QuotaRequest.asks:type_name -> weft.discovery.v1.QuotaAsk
 	5,  // 2: weft.discovery.v1.QuotaResponse.quotas:type_name -> weft.discovery.v1.Quota
 	13, // 3: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
-	41, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	42, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
 	9,  // 5: weft.discovery.v1.DeltaRequest.answers:type_name -> weft.discovery.v1.Answer
 	14, // 6: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
 	8,  // 7: weft.discovery.v1.DeltaResponse.questions:type_name -> weft.discovery.v1.Question
 	10, // 8: weft.discovery.v1.Answer.pools:type_name -> weft.discovery.v1.PoolState
-	42, // 9: weft.discovery.v1.PoolState.subset:type_name -> weft.discovery.v1.PoolState.SubsetEntry
+	43, // 9: weft.discovery.v1.PoolState.subset:type_name -> weft.discovery.v1.PoolState.SubsetEntry
 	11, // 10: weft.discovery.v1.PoolState.out:type_name -> weft.discovery.v1.EndpointState
 	12, // 11: weft.discovery.v1.PoolState.budget:type_name -> weft.discovery.v1.BudgetState
-	48, // 12: weft.discovery.v1.EndpointState.until:type_name -> google.protobuf.Timestamp
-	49, // 13: weft.discovery.v1.BudgetState.window:type_name -> google.protobuf.Duration
-	43, // 14: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
-	16, // 15: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
-	15, // 16: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
-	17, // 17: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
-	26, // 18: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
-	32, // 19: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
-	44, // 20: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
-	16, // 21: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
-	18, // 22: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
-	19, // 23: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
-	20, // 24: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
-	21, // 25: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
-	23, // 26: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
-	23, // 27: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
-	25, // 28: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
-	22, // 29: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
-	22, // 30: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
-	22, // 31: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
-	24, // 32: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
-	24, // 33: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
-	23, // 34: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
-	23, // 35: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
-	45, // 36: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
-	27, // 37: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
-	46, // 38: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
-	18, // 39: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
-	47, // 40: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
-	33, // 41: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
-	34, // 42: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
-	38, // 43: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
-	40, // 44: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
-	37, // 45: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	48, // 46: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
-	48, // 47: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	39, // 48: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	48, // 49: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	24, // 50: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 51: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	6,  // 52: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	28, // 53: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	30, // 54: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	35, // 55: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	2,  // 56: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
-	1,  // 57: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	7,  // 58: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	29, // 59: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	31, // 60: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	36, // 61: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	4,  // 62: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
-	57, // [57:63] is the sub-list for method output_type
-	51, // [51:57] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	49, // 12: weft.discovery.v1.EndpointState.until:type_name -> google.protobuf.Timestamp
+	50, // 13: weft.discovery.v1.BudgetState.window:type_name -> google.protobuf.Duration
+	44, // 14: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
+	17, // 15: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
+	16, // 16: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
+	18, // 17: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
+	27, // 18: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
+	33, // 19: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
+	15, // 20: weft.discovery.v1.Resource.gateway:type_name -> weft.discovery.v1.Gateway
+	45, // 21: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
+	17, // 22: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
+	19, // 23: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
+	20, // 24: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
+	21, // 25: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
+	22, // 26: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
+	24, // 27: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
+	24, // 28: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
+	26, // 29: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
+	23, // 30: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
+	23, // 31: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
+	23, // 32: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
+	25, // 33: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
+	25, // 34: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
+	24, // 35: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
+	24, // 36: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
+	46, // 37: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
+	28, // 38: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
+	47, // 39: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
+	19, // 40: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
+	48, // 41: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
+	34, // 42: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
+	35, // 43: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
+	39, // 44: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
+	41, // 45: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
+	38, // 46: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
+	49, // 47: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	49, // 48: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	40, // 49: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	49, // 50: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	25, // 51: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 52: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	6,  // 53: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	29, // 54: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	31, // 55: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	36, // 56: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	2,  // 57: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
+	1,  // 58: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	7,  // 59: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	30, // 60: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	32, // 61: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	37, // 62: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	4,  // 63: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
+	58, // [58:64] is the sub-list for method output_type
+	52, // [52:58] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
@@ -3716,6 +3809,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 		(*Resource_Service)(nil),
 		(*Resource_Endpoints)(nil),
 		(*Resource_Taps)(nil),
+		(*Resource_Gateway)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3723,7 +3817,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_discovery_v1_discovery_proto_rawDesc), len(file_weft_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
