@@ -49,6 +49,15 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	fs.Func("http-proxy", "`IP:PORT` for programs that use HTTP_PROXY", addrInto(&o.HTTPProxy))
 	fs.Func("dns", "`IP:PORT` of the name service", addrInto(&o.DNS))
 	fs.Func("upstream", "`SERVICE[.NAMESPACE]:PORT=IP:PORT`: a local listener for a service; repeatable", upstreamInto(&o.Upstreams))
+	fs.Func("gateway", "`NAMESPACE/NAME` of the Gateway of the mesh whose listeners are served; the join token has to be for an account of that name", func(s string) error {
+		return o.Gateway.UnmarshalText([]byte(s))
+	})
+	fs.Func("bind", "`IP` of the listeners of a Gateway that names no addresses; repeatable; default: the loopback", func(s string) error {
+		ip, err := netip.ParseAddr(s)
+		o.Bind = append(o.Bind, ip)
+		return err
+	})
+	fs.StringVar(&o.Certificates, "certificates", "", "`DIRECTORY` of the certificates and keys that listeners name by file")
 	fs.StringVar(&o.Admin, "admin", "", "admin endpoint: unix:///PATH or IP:PORT")
 	fs.StringVar(&o.AccessLog, "access-log", "", "`FILE` for one JSON line a request; - is standard output")
 	fs.IntVar(&o.Loops, "loops", 1, "event loops: one uses one core")

@@ -16,6 +16,9 @@ import (
 // runGateway runs a gateway from files. What is wrong with them has been reported when it ends for it, so
 // that only the exit status is left to say.
 func runGateway(ctx context.Context, o cli.GatewayOptions) error {
+	if o.Join != nil {
+		return joinMesh(ctx, o)
+	}
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -58,4 +61,25 @@ func runGateway(ctx context.Context, o cli.GatewayOptions) error {
 		return &cli.Error{Code: cli.ExitData}
 	}
 	return err
+}
+
+// joinMesh runs a gateway of a mesh.
+func joinMesh(ctx context.Context, o cli.GatewayOptions) error {
+	return local.JoinedGateway(ctx, local.JoinedOptions{
+		Gateway:      o.Join.Gateway,
+		Control:      o.Join.Control,
+		TokenFile:    o.Join.TokenFile,
+		Admin:        o.Join.Client,
+		Bind:         o.Bind,
+		Certificates: o.Join.Certificates,
+		Loops:        o.Loops,
+		ProxyAdmin:   o.Admin,
+		AccessLog:    o.AccessLog,
+		LogLevel:     o.LogLevel,
+		Proxy:        o.Proxy,
+		Serving:      o.Join.Listening,
+		Logger:       o.Logger,
+		Stdout:       o.Stdout,
+		Stderr:       o.Stderr,
+	})
 }

@@ -206,9 +206,15 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	}
 	a.quota = newLeaser(a)
 	g.Go(func() error { return a.quota.run(life) })
+	apply := a.apply
+	if !a.o.Gateway.IsZero() {
+		e := newEdge(a)
+		apply = e.apply
+		g.Go(func() error { return e.run(life) })
+	}
 	a.client = xds.NewClient(xds.ClientOptions{
 		HTTP: a.source.HTTPClient(), BaseURL: a.source.BaseURL(), Node: a.node(), Logger: a.log,
-		Apply: a.apply, Taps: a.engine.SetTaps, Conditions: a.engine.Conditions,
+		Apply: apply, Taps: a.engine.SetTaps, Conditions: a.engine.Conditions,
 	})
 	for _, u := range a.o.upstreams(a.namespace()) {
 		a.client.Subscribe(u.Service)
@@ -258,10 +264,17 @@ func (a *Agent) renew() {
 
 // node introduces the proxy to the control plane.
 func (a *Agent) node() *discoveryv1.Node {
-	return &discoveryv1.Node{
+	n := &discoveryv1.Node{
 		Id: a.o.ID, Service: a.o.Service, Labels: a.o.Labels, Inbound: xds.InboundToWire(a.o.Ports),
 		Version: a.o.Version, Placement: "sidecar",
 	}
+	if !a.o.Gateway.IsZero() {
+		n.Placement, n.Gateway = "gateway", a.o.Gateway.String()
+		for _, ip := range a.o.Bind {
+			n.Bind = append(n.Bind, ip.String())
+		}
+	}
+	return n
 }
 
 // lookup asks the control plane for a service; see proxy.Options.Lookup.

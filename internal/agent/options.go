@@ -40,6 +40,11 @@ type Options struct {
 	Upstreams []Upstream
 	Admin     string // "unix:///path" or "host:port"; "" : none
 
+	// Gateway is the Gateway of the mesh whose listeners the proxy serves, with Control; zero: it is no gateway.
+	Gateway      model.ServiceName
+	Bind         []netip.Addr // where the Gateway names no addresses; none is the loopback
+	Certificates string       // directory of the certificate and key files that listeners name; "" : there are none
+
 	AccessLog string // file, "-" for standard output, "" : none
 	Loops     int
 	Alone     bool          // the process is there for this proxy: see loop.OwnProcessor
@@ -77,6 +82,8 @@ func (o *Options) Validate() error {
 		return errors.New("--control needs --token FILE: make one with `weft token create`")
 	case o.Control != "" && (o.Service == "" || o.ID == ""):
 		return errors.New("--control needs --service NAME and --id ID")
+	case o.Control == "" && (!o.Gateway.IsZero() || o.Certificates != ""):
+		return errors.New("--gateway and --certificates need --control")
 	case o.Inbound.IsValid() && o.Inbound.Addr().IsUnspecified() && !o.Advertise.IsValid():
 		return errors.New("--inbound on every address needs --advertise IP: what others connect to")
 	}

@@ -78,6 +78,7 @@ type Addresses struct {
 	DNS       string            `json:"dns,omitempty"`
 	Admin     string            `json:"admin,omitempty"`
 	Upstreams map[string]string `json:"upstreams,omitempty"` // "ratings.default:9080" -> "127.0.0.1:41234"
+	Sockets   map[string]string `json:"sockets,omitempty"`   // of a gateway: as configured -> as bound
 }
 
 // announce writes the ready line.
@@ -108,6 +109,9 @@ func (a *Agent) addresses() Addresses {
 	at := Addresses{
 		Inbound: text(addrs.Inbound), Outbound: text(addrs.Outbound), HTTPProxy: text(addrs.HTTPProxy),
 		DNS: a.dnsAddr, Admin: a.adminAt,
+	}
+	if !a.o.Gateway.IsZero() {
+		at.Sockets = a.sockets()
 	}
 	for i, u := range a.o.upstreams(a.namespace()) {
 		if at.Upstreams == nil {

@@ -15,27 +15,36 @@ import (
 func (a *App) gatewayCommand() *cobra.Command {
 	var o GatewayOptions
 	var in input
+	var join GatewayJoin
 	var bind, labels []string
 	var level choice
 	cmd := &cobra.Command{
-		Use:   "gateway -f FILE",
-		Short: "Run a gateway from files, without a control plane",
+		Use:   "gateway -f FILE | --gateway NAMESPACE/NAME",
+		Short: "Run a gateway, from files or in a mesh",
 		Long: text(`
-			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute and TCPRoute, with the
-			Service, EndpointSlice, Secret and ReferenceGrant documents they refer to. A Gateway is served when its
-			gatewayClassName is weft; no GatewayClass is needed. Its listeners bind 127.0.0.1 and [::1] unless
-			spec.addresses or --bind says otherwise.
+			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute, TLSRoute and TCPRoute. A
+			Gateway is served when its gatewayClassName is weft; no GatewayClass is needed. Its listeners bind
+			127.0.0.1 and [::1] unless spec.addresses or --bind says otherwise.
+
+			With -f the documents are files: beside those above the Service, EndpointSlice, Secret and
+			ReferenceGrant documents they refer to. No control plane is needed.
+
+			With --gateway it joins a mesh and serves the Gateway of that name. Its documents are the control
+			plane's ('weft apply'), its backends the mesh's services, which it reaches by mTLS as any client does.
+			Its identity is NAMESPACE/NAME. Who runs it needs either the control plane's API, as for 'weft run', or
+			--control and a join token for that identity. Listeners name certificates by files below
+			--certificates, which are followed.
 
 			A certificate comes from a Secret of type kubernetes.io/tls, or from files that the listener's
 			tls.options weft.dev/certificate-file and weft.dev/key-file name.
 
-			The files are watched, every half a second; SIGHUP reads them at once. A change is applied without
+			The files of -f are watched, every half a second; SIGHUP reads them at once. A change is applied without
 			losing a connection. One that is not right is reported with file, line and field, and what ran before
 			goes on. A reference that does not resolve is a warning, and its share of requests is answered 500.
 
 			On SIGINT or SIGTERM connections drain. The exit status is 64 when an address cannot be bound or
 			there is nothing to serve, 65 when the documents are not right, 69 when weft-proxy is missing.`),
-		Example: "  weft gateway -f edge.yaml\n  weft gateway -f conf/ --bind 0.0.0.0 --loops 2 --admin 127.0.0.1:9901\n  weft gateway -f edge.yaml --check",
+		Example: "  weft gateway -f edge.yaml\n  weft gateway -f conf/ --bind 0.0.0.0 --loops 2 --admin 127.0.0.1:9901\n  weft gateway -f edge.yaml --check\n  weft gateway --gateway default/edge --certificates /etc/weft/tls\n  weft gateway --gateway default/edge --control 10.0.0.1:15010 --token edge.token",
 		Args:    cobra.NoArgs,
 		RunE: a.action(func(cmd *cobra.Command, _ []string) error {
 			if a.o.Gateway == nil {
@@ -61,6 +70,9 @@ func (a *App) gatewayCommand() *cobra.Command {
 				}
 				o.Labels[name] = value
 			}
+			if err := a.joinGateway(&o, &in, &join); err != nil {
+				return err
+			}
 			o.Paths = in.paths
 			o.Read = func() ([]*adminv1.Document, error) { return in.read(a.o.Stdin) }
 			o.Warn = func(p *adminv1.Problem) { a.note("warning: %s", problemLine(p)) }
@@ -73,6 +85,10 @@ func (a *App) gatewayCommand() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	in.addFlags(cmd)
+	fl.StringVar(&join.Gateway, "gateway", "", "join a mesh and serve the Gateway `NAMESPACE/NAME` of its control plane")
+	fl.StringVar(&join.Control, "control", "", "where proxies reach the control plane, `unix:///PATH|HOST:PORT`, with --token (default: asked from the API)")
+	fl.StringVar(&join.TokenFile, "token", "", "`FILE` with a join token for the account NAME in NAMESPACE ('weft token create')")
+	fl.StringVar(&join.Certificates, "certificates", "", "`DIR` of the certificate and key files that a mesh's listeners name")
 	fl.StringArrayVar(&bind, "bind", nil, "`IP` that listeners bind where the Gateway names no address; may be repeated (default 127.0.0.1 and ::1)")
 	fl.StringSliceVar(&labels, "labels", nil, "the gateway's labels, `NAME=VALUE`, which the selectors of Istio's Gateways are compared with (default istio=ingressgateway)")
 	fl.IntVar(&o.Loops, "loops", 1, "event loops: each uses up to one core")
@@ -95,4 +111,42 @@ func (a *App) printSockets(s *model.Snapshot) {
 			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.Kind, host, plural(len(ln.Rules), "rule")))
 		}
 	}
+}
+
+// joinGateway checks the flags of a gateway that joins a mesh.
+func (a *App) joinGateway(o *GatewayOptions, in *input, join *GatewayJoin) error {
+	if join.Gateway == "" {
+		if join.Control+join.TokenFile+join.Certificates != "" {
+			return fail(ExitUsage, "--control, --token and --certificates are for a gateway that joins a mesh: say which by --gateway NAMESPACE/NAME")
+		}
+		return nil
+	}
+	switch {
+	case len(in.files) > 0:
+		return fail(ExitUsage, "-f and --gateway exclude each other: the documents of a mesh's gateway are given to 'weft apply'")
+	case o.Check:
+		return fail(ExitUsage, "--check is for -f; 'weft apply --dry-run' checks documents of a mesh")
+	case o.Labels != nil:
+		return fail(ExitUsage, "--labels is for -f: Gateways of Istio's dialect are not served in a mesh")
+	}
+	if !strings.Contains(join.Gateway, "/") {
+		join.Gateway = "default/" + join.Gateway
+	}
+	if join.Control == "" {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		join.Client = client
+	}
+	join.Listening = func(addresses []string) {
+		if len(addresses) == 0 {
+			a.note("warning: nothing to listen on yet: give 'weft apply' a Gateway %s with gatewayClassName: weft", join.Gateway)
+		}
+		for _, at := range addresses {
+			a.printf("listening on %s\n", at)
+		}
+	}
+	o.Join = join
+	return nil
 }

@@ -66,6 +66,9 @@ type GatewayOptions struct {
 	Bind   []netip.Addr                        // where a Gateway without addresses binds; none is 127.0.0.1 and ::1
 	Labels map[string]string                   // for the selectors of Istio's Gateways; nil is istio: ingressgateway
 
+	// Join is how the gateway joins a mesh, in place of Paths and Read; nil: it serves documents of its own.
+	Join *GatewayJoin
+
 	Loops     int
 	Admin     string // of the proxy; "" is none
 	AccessLog string // file; "-" is stdout; "" is none
@@ -79,6 +82,16 @@ type GatewayOptions struct {
 	Logger *slog.Logger
 	Stdout io.Writer
 	Stderr io.Writer
+}
+
+// GatewayJoin is what `weft gateway` was told of the mesh that it joins.
+type GatewayJoin struct {
+	Gateway      string // NAMESPACE/NAME of the Gateway it serves
+	Control      string // where proxies reach the control plane; "": Client is asked
+	TokenFile    string // with Control
+	Client       adminv1connect.AdminServiceClient
+	Certificates string                   // directory of the files that listeners name; "" is none
+	Listening    func(addresses []string) // told of what is served at the start
 }
 
 // DemoOptions is what `weft demo` was told.

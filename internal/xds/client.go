@@ -47,6 +47,7 @@ type Client struct {
 	connected bool
 	changed   chan struct{} // closed and replaced when an answer comes or the stream's state changes
 	wanted    chan struct{} // there are subscriptions to send
+	again     chan struct{} // what was refused is to be tried again
 	subscribe []string
 	forget    []string
 }
@@ -69,11 +70,22 @@ func NewClient(o ClientOptions) *Client {
 	return &Client{
 		o: o, ready: make(chan struct{}), held: map[string]*discoveryv1.Resource{},
 		names: map[model.ServiceName]*subscription{}, changed: make(chan struct{}), wanted: make(chan struct{}, 1),
+		again: make(chan struct{}, 1),
 	}
 }
 
 // Ready is closed when the first snapshot has been applied.
 func (c *Client) Ready() <-chan struct{} { return c.ready }
+
+// Again has the control plane send once more what was refused, on a new stream: what it was refused for is gone.
+func (c *Client) Again() {
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
+
+var errAgain = errors.New("a configuration that was refused is asked for again")
 
 // Back-off between streams.
 const (
@@ -91,7 +103,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if !away {
+		if !away && !errors.Is(err, errAgain) {
 			c.o.Logger.Warn("control plane lost: running on with what is there", "error", err)
 			away = true
 		}
@@ -146,6 +158,10 @@ func (c *Client) stream(ctx context.Context, api discoveryv1connect.DiscoverySer
 			return ctx.Err()
 		case err := <-failed:
 			return err
+		case <-c.again:
+			end()
+			<-failed
+			return errAgain
 		case req = <-answers:
 		case <-c.wanted:
 			req = &discoveryv1.DeltaRequest{}

@@ -31,6 +31,7 @@ type Ready struct {
 	DNS       string            `json:"dns"`
 	Admin     string            `json:"admin"`
 	Upstreams map[string]string `json:"upstreams"` // by Upstream.Key
+	Sockets   map[string]string `json:"sockets"`   // of a gateway: as configured -> as bound
 }
 
 // sidecar runs weft-proxy, and runs it again on the same ports when it dies.
