@@ -43,6 +43,13 @@ func (m *Mesh) GlobalLimits() map[model.LimitID]GlobalLimit {
 	for _, rs := range m.consumer {
 		rules(rs)
 	}
+	for _, sockets := range m.gateways {
+		for i := range sockets {
+			for j := range sockets[i].Listeners {
+				rules(sockets[i].Listeners[j].Rules)
+			}
+		}
+	}
 	for key, view := range m.istio {
 		add(view.policy, m.Services[key.service])
 		rules(view.rules)

@@ -123,12 +123,14 @@ func (c *standalone) attachListenerPolicies(ps *policies) {
 			own = e.parent.resource.Key // the listeners of a ListenerSet have the policy of their Gateway
 		}
 		t := target{kind: native.KindGateway, namespace: own.Namespace, name: own.Name}
-		general := ps.policyOf(t)
+		general, clients := ps.policyOf(t), ps.clientsOf(t)
 		for _, g := range e.gates {
 			listener := general
+			g.clients = clients
 			if e.parent == nil {
 				t.section = g.spec.Name
 				listener = model.MergePolicy(ps.policyOf(t), general)
+				g.clients = cmp.Or(ps.clientsOf(t), clients)
 			}
 			ps.rulesOf(g.rules, listener)
 		}

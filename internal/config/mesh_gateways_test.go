@@ -136,3 +136,35 @@ func TestMeshGatewayConflicts(t *testing.T) {
 		t.Error("a mesh without Gateways has one")
 	}
 }
+
+// TestPolicyOfClients has a policy of a Gateway reach its sockets: there is one word for all listeners of a socket.
+func TestPolicyOfClients(t *testing.T) {
+	policy := func(target string) string {
+		return twoGateways + "---\napiVersion: weft.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: clients}\nspec:\n  targetRefs: [{kind: Gateway, name: edge" + target +
+			"}]\n  clients: {proxyProtocol: {trustedSources: [10.0.0.0/8]}}\n"
+	}
+	for _, x := range []struct {
+		name, text    string
+		http, https   bool
+		disagreements int
+	}{
+		{"of the Gateway", policy(""), true, true, 0},
+		{"of a listener", policy(", sectionName: https"), false, true, 0},
+		{"of one listener of two on a port", strings.Replace(policy(", sectionName: https"), "  - name: https\n    port: 8443", "  - name: more\n    port: 8443\n    hostname: a.test\n    protocol: HTTPS\n    tls: {options: {weft.dev/certificate-file: a.crt, weft.dev/key-file: a.key}}\n  - name: https\n    port: 8443", 1), false, true, 1},
+	} {
+		mesh, warnings := compileMesh(t, x.text)
+		sockets := mesh.Gateway("default", "edge", []netip.Addr{netip.MustParseAddr("10.0.0.1")})
+		if len(sockets) != 2 || (sockets[0].ProxyProtocol != nil) != x.http || (sockets[1].ProxyProtocol != nil) != x.https {
+			t.Errorf("%s: %+v", x.name, sockets)
+		}
+		n := 0
+		for _, w := range warnings {
+			if strings.Contains(w.Message, "PROXY protocol") {
+				n++
+			}
+		}
+		if n != x.disagreements {
+			t.Errorf("%s: %v", x.name, warnings)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ func (t target) String() string {
 type targeted struct {
 	policy   *model.Policy
 	upstream *model.Upstream
+	clients  *model.ProxyClients
 	owner    map[string]ResourceKey // of each section: the policy it is from
 }
 
@@ -151,6 +153,7 @@ func (x *targeted) with(t target, p *native.Policy, fields []string, key Resourc
 	}
 	x.policy = model.MergePolicy(x.policy, ofTarget(p.Policy, t, key))
 	x.upstream = model.MergeUpstream(x.upstream, p.Upstream)
+	x.clients = cmp.Or(x.clients, p.Clients)
 	for _, f := range fields {
 		if _, ok := x.owner[f]; !ok {
 			x.owner[f] = key
@@ -236,6 +239,14 @@ func (ps *policies) ofRule(ref model.RuleRef) *model.Policy {
 	}
 	ps.rules[key] = p
 	return p
+}
+
+// clientsOf is whose connections begin with a header of the PROXY protocol, as is said of a target.
+func (ps *policies) clientsOf(t target) *model.ProxyClients {
+	if x := ps.of[t]; x != nil {
+		return x.clients
+	}
+	return nil
 }
 
 func (ps *policies) policyOf(t target) *model.Policy {

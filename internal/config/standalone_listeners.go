@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -33,7 +34,8 @@ type gate struct {
 	clientCA     string
 	clientMode   model.ClientMode
 	rules        []model.Rule
-	closed       bool // conflicted, or TLS without a certificate: not served
+	clients      *model.ProxyClients // whose connections begin with a header of the PROXY protocol
+	closed       bool                // conflicted, or TLS without a certificate: not served
 
 	selector labels.Selector // of namespaces whose routes may attach; nil unless the listener has one
 }
@@ -208,6 +210,7 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 					s = &model.Socket{Address: b.at, Kind: g.spec.Kind, Optional: b.optional}
 					at[b.at] = s
 				}
+				c.introduce(g, s)
 				s.Optional = s.Optional && b.optional
 				s.Listeners = append(s.Listeners, model.Listener{
 					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.ordered(),
@@ -222,6 +225,22 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 	}
 	slices.SortFunc(out, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
 	return out
+}
+
+// introduce tells a socket whose connections begin with a header of the PROXY protocol. That is known before it is
+// known which of its listeners a connection is for: the first one's word holds.
+func (c *standalone) introduce(g *gate, s *model.Socket) {
+	if len(s.Listeners) == 0 {
+		s.ProxyProtocol = g.clients
+		return
+	}
+	if !reflect.DeepEqual(s.ProxyProtocol, g.clients) {
+		message := fmt.Sprintf("listener %s shares %s with listener %s, of which policies say otherwise of the PROXY protocol", g.name(), placeText(s.Address), s.Listeners[0].Name)
+		c.warn(g.edge.resource, g.spec.At, message, "write clients.proxyProtocol for the whole Gateway, or give the listeners different ports")
+		if s.ProxyProtocol == nil {
+			s.ProxyProtocol = g.clients // a header that is not expected would be taken for the client's first bytes
+		}
+	}
 }
 
 // ordered returns the listener's rules. Those that are chosen by server name have one host each, the most specific

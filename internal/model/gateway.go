@@ -13,9 +13,18 @@ type Socket struct {
 	Kind     SocketKind     `json:"kind"`
 	Optional bool           `json:"optional,omitempty"` // left out where the system lacks the address, as [::1] without IPv6
 
+	// ProxyProtocol says whose connections begin with a header of the PROXY protocol; nil: nobody's.
+	ProxyProtocol *ProxyClients `json:"proxyProtocol,omitempty"`
+
 	// Listeners share the socket: the one with the most specific Hostname takes a connection (by SNI) or a
 	// request (by authority). A TCP socket has one.
 	Listeners []Listener `json:"listeners"`
+}
+
+// ProxyClients are the load balancers that say by a header of the PROXY protocol whose connections they pass on.
+type ProxyClients struct {
+	Trusted []netip.Prefix `json:"trusted"`          // where they are; a connection from there without a header is refused
+	Direct  bool           `json:"direct,omitempty"` // connections from elsewhere are served, without header; else they are refused
 }
 
 // SocketKind says what a socket speaks to its clients.

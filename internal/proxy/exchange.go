@@ -18,7 +18,7 @@ import (
 type origin struct {
 	kind    originKind
 	remote  netip.AddrPort
-	dst     netip.AddrPort // fromCapture: the address the program called
+	dst     netip.AddrPort // fromCapture: the address the program called; fromGateway: what the PROXY protocol told
 	service model.ServiceName
 	port    uint16         // fromUpstream: with service, what the listener stands for
 	peer    model.Identity // fromMesh: who proved to be there

@@ -175,17 +175,25 @@ func (w *worker) leave(ent *entry) {
 func (w *worker) acceptGate(ent *entry, raw *loop.Conn) {
 	o := &origin{kind: fromGateway, remote: raw.Remote(), entry: ent}
 	if ent.socket.Kind == model.SocketTCP {
-		w.loop.Go(func() { w.serveTCP(raw, nil, o, nil) })
+		w.loop.Go(func() {
+			if err := w.introduce(raw, o); err != nil {
+				w.refused(o.remote, flagBadHandshake, err)
+				_ = raw.Close()
+				w.closedDownstream()
+				return
+			}
+			w.serveTCP(raw, nil, o, nil)
+		})
 		return
 	}
 	s := w.newH1Server(raw, o)
 	switch {
 	case ent.socket.Kind == model.SocketPassthrough:
-		s.turn = s.begin(s.servePassthrough)
+		s.turn = s.begin(s.introduced(s.servePassthrough))
 	case ent.socket.Kind.TLS():
-		s.turn = s.begin(s.serveTLS)
+		s.turn = s.begin(s.introduced(s.serveTLS))
 	default:
-		s.turn = s.begin(s.serveEither)
+		s.turn = s.begin(s.introduced(s.serveEither))
 	}
 	raw.OnReadable(s.turn)
 }

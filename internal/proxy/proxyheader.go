@@ -49,7 +49,7 @@ func (ep *endpoint) announce(x *exchange, raw *loop.Conn) error {
 		return nil
 	}
 	to := x.o.dst
-	if x.o.entry != nil {
+	if !to.IsValid() && x.o.entry != nil {
 		to = x.o.entry.socket.Address
 	}
 	if _, err := raw.Write(appendProxyHeader(nil, ep.proxyHeader, x.o.remote, to)); err != nil {

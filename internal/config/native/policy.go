@@ -17,6 +17,9 @@ type Policy struct {
 	Policy    *model.Policy   // nil: nothing is said of requests
 	Upstream  *model.Upstream // nil: nothing is said of endpoints; else all targets are Services
 	Global    []Position      // where rate limits are said to be counted for all proxies
+
+	// Clients is what is said of who connects; nil is nothing; else all targets are Gateways.
+	Clients *model.ProxyClients `json:",omitempty"`
 }
 
 // Target is what a policy is for, in the policy's own namespace.
@@ -43,6 +46,7 @@ const (
 	maxMatches    = 64 // Gateway API, HTTPRouteRule.matches
 	maxItems      = 16 // conditions of a match, hash keys, statuses
 	maxLocalities = 64
+	maxSources    = 64
 )
 
 // Parse checks a TrafficPolicy. When the problems Failed the policy must not be used.
@@ -64,7 +68,9 @@ func Parse(d *document.Document) (*Policy, document.Problems) {
 	out.Policy = c.policy(&in.Spec, f)
 	out.Global = c.global
 	out.Upstream = c.upstream(&in.Spec, f)
-	if out.Policy == nil && out.Upstream == nil && !c.problems.Failed() {
+	c.gatewayOnly(out.Targets, f)
+	out.Clients = c.clients(in.Spec.Clients, f.Key("clients"))
+	if out.Policy == nil && out.Upstream == nil && out.Clients == nil && !c.problems.Failed() {
 		c.warn(f, "the policy says nothing", "add a section, for example timeouts: {request: 10s}")
 	}
 	if out.Policy != nil {

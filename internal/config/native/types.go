@@ -25,6 +25,16 @@ type spec struct {
 	RateLimits         []rateLimit         `json:"rateLimits"`
 	SessionPersistence *sessionPersistence `json:"sessionPersistence"`
 	MirrorDiff         *mirrorDiff         `json:"mirrorDiff"`
+	Clients            *clients            `json:"clients"`
+}
+
+type clients struct {
+	ProxyProtocol *proxyProtocol `json:"proxyProtocol"`
+}
+
+type proxyProtocol struct {
+	TrustedSources []string `json:"trustedSources"`
+	OtherSources   string   `json:"otherSources"`
 }
 
 type targetRef struct {
