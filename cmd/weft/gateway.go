@@ -10,6 +10,7 @@ import (
 	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
 	"github.com/weft-mesh/weft/internal/cli"
 	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/platform/acme"
 	"github.com/weft-mesh/weft/internal/platform/local"
 )
 
@@ -51,6 +52,7 @@ func runGateway(ctx context.Context, o cli.GatewayOptions) error {
 				})
 			}
 		},
+		ACME:    acmeOptions(o),
 		Serving: o.Serving,
 		Reload:  reload,
 		Logger:  o.Logger,
@@ -82,4 +84,14 @@ func joinMesh(ctx context.Context, o cli.GatewayOptions) error {
 		Stdout:       o.Stdout,
 		Stderr:       o.Stderr,
 	})
+}
+
+// acmeOptions are those of the command line; nil is none.
+func acmeOptions(o cli.GatewayOptions) *acme.Options {
+	if o.ACME == nil {
+		return nil
+	}
+	return &acme.Options{
+		Email: o.ACME.Email, Directory: o.ACME.Directory, RootFile: o.ACME.RootFile, Storage: o.ACME.Storage, Logger: o.Logger,
+	}
 }

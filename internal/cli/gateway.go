@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +18,7 @@ func (a *App) gatewayCommand() *cobra.Command {
 	var o GatewayOptions
 	var in input
 	var join GatewayJoin
+	var acme GatewayACME
 	var bind, labels []string
 	var level choice
 	cmd := &cobra.Command{
@@ -36,7 +39,9 @@ func (a *App) gatewayCommand() *cobra.Command {
 			--certificates, which are followed.
 
 			A certificate comes from a Secret of type kubernetes.io/tls, or from files that the listener's
-			tls.options weft.dev/certificate-file and weft.dev/key-file name.
+			tls.options weft.dev/certificate-file and weft.dev/key-file name. With --acme, listeners with the
+			option weft.dev/acme: "true" get theirs from a CA, which has to reach an HTTP listener at port 80 of
+			the host, or the listener itself at port 443.
 
 			The files of -f are watched, every half a second; SIGHUP reads them at once. A change is applied without
 			losing a connection. One that is not right is reported with file, line and field, and what ran before
@@ -73,6 +78,9 @@ func (a *App) gatewayCommand() *cobra.Command {
 			if err := a.joinGateway(&o, &in, &join); err != nil {
 				return err
 			}
+			if err := a.acmeOfGateway(&o, &acme); err != nil {
+				return err
+			}
 			o.Paths = in.paths
 			o.Read = func() ([]*adminv1.Document, error) { return in.read(a.o.Stdin) }
 			o.Warn = func(p *adminv1.Problem) { a.note("warning: %s", problemLine(p)) }
@@ -91,6 +99,10 @@ func (a *App) gatewayCommand() *cobra.Command {
 	fl.StringVar(&join.Certificates, "certificates", "", "`DIR` of the certificate and key files that a mesh's listeners name")
 	fl.StringArrayVar(&bind, "bind", nil, "`IP` that listeners bind where the Gateway names no address; may be repeated (default 127.0.0.1 and ::1)")
 	fl.StringSliceVar(&labels, "labels", nil, "the gateway's labels, `NAME=VALUE`, which the selectors of Istio's Gateways are compared with (default istio=ingressgateway)")
+	fl.StringVar(&acme.Email, "acme", "", "`EMAIL` of an ACME account: listeners with the TLS option weft.dev/acme get certificates by it (this agrees to the terms of the CA)")
+	fl.StringVar(&acme.Directory, "acme-directory", "", "`URL` of the CA's ACME directory (default Let's Encrypt)")
+	fl.StringVar(&acme.RootFile, "acme-root", "", "PEM `FILE` with the roots to trust for --acme-directory (default the system's)")
+	fl.StringVar(&acme.Storage, "acme-storage", "", "`DIR` of the account's key and the certificates (default ~/.weft/acme, for root /var/lib/weft/acme)")
 	fl.IntVar(&o.Loops, "loops", 1, "event loops: each uses up to one core")
 	fl.StringVar(&o.Admin, "admin", "", "the proxy's endpoint for metrics and its state, IP:PORT or unix:///PATH (default none)")
 	fl.StringVar(&o.AccessLog, "access-log", "", "`FILE` for a line of JSON per request, - for standard output (default none)")
@@ -148,5 +160,26 @@ func (a *App) joinGateway(o *GatewayOptions, in *input, join *GatewayJoin) error
 		}
 	}
 	o.Join = join
+	return nil
+}
+
+// acmeOfGateway checks the flags of ACME.
+func (a *App) acmeOfGateway(o *GatewayOptions, acme *GatewayACME) error {
+	if acme.Email == "" {
+		if acme.Directory+acme.RootFile+acme.Storage != "" {
+			return fail(ExitUsage, "--acme-directory, --acme-root and --acme-storage want --acme EMAIL")
+		}
+		return nil
+	}
+	if o.Join != nil {
+		return fail(ExitUsage, "--acme is for -f in this version of Weft: give a mesh's gateway its certificates by --certificates")
+	}
+	if acme.Storage == "" {
+		acme.Storage = "/var/lib/weft/acme"
+		if os.Geteuid() != 0 {
+			acme.Storage = filepath.Join(a.o.Getenv("HOME"), ".weft", "acme")
+		}
+	}
+	o.ACME = acme
 	return nil
 }

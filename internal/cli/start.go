@@ -66,6 +66,9 @@ type GatewayOptions struct {
 	Bind   []netip.Addr                        // where a Gateway without addresses binds; none is 127.0.0.1 and ::1
 	Labels map[string]string                   // for the selectors of Istio's Gateways; nil is istio: ingressgateway
 
+	// ACME is how listeners that ask for it get certificates; nil: they get none.
+	ACME *GatewayACME
+
 	// Join is how the gateway joins a mesh, in place of Paths and Read; nil: it serves documents of its own.
 	Join *GatewayJoin
 
@@ -82,6 +85,14 @@ type GatewayOptions struct {
 	Logger *slog.Logger
 	Stdout io.Writer
 	Stderr io.Writer
+}
+
+// GatewayACME is what `weft gateway` was told of a CA.
+type GatewayACME struct {
+	Email     string
+	Directory string // "" is Let's Encrypt
+	RootFile  string // of the roots to trust for Directory; "" is the system's
+	Storage   string // directory
 }
 
 // GatewayJoin is what `weft gateway` was told of the mesh that it joins.

@@ -41,7 +41,11 @@ func (c *standalone) certify(g *gate) {
 			c.accept(g, g.spec.FilesAt, "the pair "+g.spec.CertFile+" and "+g.spec.KeyFile, model.Certificate{Chain: string(chain), Key: model.Secret(key)})
 		}
 	}
-	if len(g.certificates) == 0 {
+	if g.spec.ACME && c.joined {
+		c.warn(r, g.spec.At, fmt.Sprintf("listener %s asks for a certificate by ACME, which a gateway of a mesh does not do in this version of Weft", g.name()),
+			"name files by "+gateway.OptionCertificateFile+" and "+gateway.OptionKeyFile)
+	}
+	if len(g.certificates) == 0 && (!g.spec.ACME || c.joined) {
 		g.closed = true
 		c.warn(r, g.spec.At, fmt.Sprintf("listener %s has no certificate and is not served", g.name()), "")
 	}

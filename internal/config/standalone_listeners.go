@@ -214,7 +214,7 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 				s.Optional = s.Optional && b.optional
 				s.Listeners = append(s.Listeners, model.Listener{
 					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.ordered(),
-					ClientCA: g.clientCA, ClientMode: g.clientMode,
+					ClientCA: g.clientCA, ClientMode: g.clientMode, ACME: g.spec.ACME,
 				})
 			}
 		}

@@ -55,6 +55,12 @@ type Listener struct {
 	Hostname     string        `json:"hostname,omitempty"` // "x.y", "*.y" (any name below y), or "" for every name
 	Certificates []Certificate `json:"certificates,omitempty"`
 
+	// ACME means that the certificate for Hostname, which is exact, is asked for by ACME (RFC 8555) and comes by
+	// Managed. Until it is there handshakes fail.
+	ACME bool `json:"acme,omitempty"`
+	// Challenge answers the CA's TLS-ALPN-01 (RFC 8737).
+	Challenge *Certificate `json:"challenge,omitempty"`
+
 	// ClientCA is what certificates of clients are verified by, PEM; "" means that clients are not asked for one.
 	ClientCA   string     `json:"clientCA,omitempty"`
 	ClientMode ClientMode `json:"clientMode,omitempty"` // "" is ClientRequired
@@ -126,6 +132,9 @@ func (s *Snapshot) Redacted() *Snapshot {
 			}
 			if len(certs) > 0 {
 				l.Certificates = certs
+			}
+			if l.Challenge != nil {
+				l.Challenge = &Certificate{Chain: l.Challenge.Chain, Key: redacted}
 			}
 			l.Rules = redactedRules(l.Rules)
 			l.Rules = redactRules(l.Rules)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -81,6 +82,9 @@ func (g *gate) serverConfig(alpn ...string) *tls.Config {
 	}
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		ln := g.current.Load().listener(hello.ServerName)
+		if ln != nil && ln.challenge != nil && slices.Equal(hello.SupportedProtos, []string{protocolACME}) {
+			return ln.challenge, nil
+		}
 		if ln == nil || ln.clientCAs == nil {
 			return nil, nil
 		}
@@ -115,7 +119,7 @@ var errNoCertificate = errors.New("no listener has a certificate for the server 
 // certificate chooses by server name, then by what the client can verify.
 func (g *gate) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	ln := g.current.Load().listener(hello.ServerName)
-	if ln == nil {
+	if ln == nil || len(ln.certificates) == 0 {
 		return nil, errNoCertificate
 	}
 	for i := range ln.certificates {
@@ -267,6 +271,8 @@ func (s *h1server) serveTLS() {
 	state := t.ConnectionState()
 	s.o.sni = state.ServerName
 	switch {
+	case state.NegotiatedProtocol == protocolACME:
+		s.close()
 	case ent.socket.Kind == model.SocketTLS:
 		delete(w.servers, s)
 		w.serveTCP(raw, t, s.o, nil)

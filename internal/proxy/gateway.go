@@ -24,6 +24,7 @@ type gateListener struct {
 	*model.Listener
 	suffix       string // of a wildcard: ".y"
 	certificates []tls.Certificate
+	challenge    *tls.Config    // answers the CA of a certificate that is asked for; nil: nothing is asked
 	clientCAs    *x509.CertPool // nil: clients are not asked for a certificate
 	asking       sync.Mutex     // of configs, which handshakes on all loops fill
 	configs      map[*tls.Config]*tls.Config
@@ -71,7 +72,14 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 			return nil, fmt.Errorf("the CA of clients has no certificate in PEM")
 		}
 	}
-	if kind.TLS() && len(ln.certificates) == 0 {
+	if c := m.Challenge; c != nil {
+		pair, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key))
+		if err != nil {
+			return nil, fmt.Errorf("certificate of a challenge: %w", err)
+		}
+		ln.challenge = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{protocolACME}, Certificates: []tls.Certificate{pair}}
+	}
+	if kind.TLS() && len(ln.certificates) == 0 && !m.ACME {
 		return nil, fmt.Errorf("TLS without a certificate")
 	}
 	var err error
@@ -81,6 +89,10 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 	ln.rules, err = c.resolve(m.Rules, nil)
 	return ln, err
 }
+
+// protocolACME is agreed on with a CA that looks for a challenge's certificate; the connection ends with the handshake
+// (RFC 8737, section 3).
+const protocolACME = "acme-tls/1"
 
 // rank orders listeners by how specific their host is: exact, wildcards by length, any.
 func (ln *gateListener) rank() int {

@@ -37,6 +37,7 @@ func run(m *testing.M) int {
 		"interop-server":     "google.golang.org/grpc/interop/server",
 		"connectconformance": "connectrpc.com/conformance/cmd/connectconformance",
 		"referenceserver":    "connectrpc.com/conformance/cmd/referenceserver",
+		"pebble":             "github.com/letsencrypt/pebble/v2/cmd/pebble",
 	} {
 		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)

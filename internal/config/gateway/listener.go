@@ -22,6 +22,9 @@ const (
 const (
 	OptionCertificateFile = "weft.dev/certificate-file"
 	OptionKeyFile         = "weft.dev/key-file"
+
+	// OptionACME, "true", has the certificate of the listener's host asked for by ACME.
+	OptionACME = "weft.dev/acme"
 )
 
 // Gateway is a checked Gateway.
@@ -50,6 +53,7 @@ type Listener struct {
 	CertFile     string // relative to the document's file; "" is none
 	KeyFile      string
 	FilesAt      Position
+	ACME         bool // it has no other certificate
 
 	Admission          // whose routes may attach
 	Kinds     []string // of routes that may attach

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"fmt"
+	"strings"
+
 	v1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weft-mesh/weft/internal/config/document"
@@ -27,7 +30,7 @@ func (c *checker) passthrough(in *v1.ListenerTLSConfig, out *Listener, f *docume
 
 // listenerTLS reads where the certificates are.
 func (c *checker) listenerTLS(in *v1.ListenerTLSConfig, out *Listener, f *document.Field) {
-	const remedy = "name a Secret in certificateRefs, or files by the options " + OptionCertificateFile + " and " + OptionKeyFile
+	const remedy = "name a Secret in certificateRefs, or files by the options " + OptionCertificateFile + " and " + OptionKeyFile + ", or write " + OptionACME + `: "true"`
 	if in == nil {
 		c.add(f, "is missing: TLS needs a certificate", remedy)
 		return
@@ -63,8 +66,11 @@ func (c *checker) tlsOptions(in map[v1.AnnotationKey]v1.AnnotationValue, out *Li
 			out.CertFile, out.FilesAt = value, c.position(at)
 		case OptionKeyFile:
 			out.KeyFile = value
+		case OptionACME:
+			c.acme(value, out, at)
+			continue
 		default:
-			c.add(at, "unknown option", document.DidYouMean(name, []string{OptionCertificateFile, OptionKeyFile}))
+			c.add(at, "unknown option", document.DidYouMean(name, []string{OptionCertificateFile, OptionKeyFile, OptionACME}))
 			continue
 		}
 		if value == "" {
@@ -74,4 +80,21 @@ func (c *checker) tlsOptions(in map[v1.AnnotationKey]v1.AnnotationValue, out *Li
 	if (out.CertFile == "") != (out.KeyFile == "") {
 		c.add(f, "names only one of certificate and key", "write both "+OptionCertificateFile+" and "+OptionKeyFile)
 	}
+	if out.ACME && (out.CertFile != "" || len(out.Certificates) > 0) {
+		c.add(f.Key(OptionACME), "stands beside another certificate", "keep one of them")
+	}
+}
+
+// acme reads whether the certificate is asked for by ACME. A CA can be shown by HTTP-01 and TLS-ALPN-01 that one host is
+// ours, never all below a name (RFC 8555, section 8.3; RFC 8737, section 3).
+func (c *checker) acme(value string, out *Listener, f *document.Field) {
+	switch {
+	case value == "false":
+		return
+	case value != "true":
+		c.add(f, fmt.Sprintf("unknown value %q", clip(value)), `write "true", or remove it`)
+	case out.Hostname == "" || strings.HasPrefix(out.Hostname, "*"):
+		c.add(f, "wants a listener with one host name, for which a certificate is asked", "write hostname: with a name without wildcard")
+	}
+	out.ACME = true
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
+	"github.com/weft-mesh/weft/internal/platform/acme"
 )
 
 // GatewayOptions say what a gateway without a control plane serves.
@@ -30,6 +31,8 @@ type GatewayOptions struct {
 	LogLevel  string // of the proxy
 	Proxy     string // path of weft-proxy; "" is beside this program, else in PATH
 	Check     bool   // compile and end
+
+	ACME *acme.Options // how listeners that ask for it get certificates; nil: they get none
 
 	// Report is told of what is wrong with the documents, warnings too.
 	Report func(document.Problems)
@@ -73,7 +76,8 @@ type edge struct {
 	proc     *process
 	feed     *feed
 	revision int64
-	current  *model.Snapshot // as the proxy runs it
+	current  *model.Snapshot // as the proxy runs it, but for certificates by ACME
+	acme     *acme.Manager   // nil: there is none
 	files    []string        // certificates and keys that the documents name
 	watch    *watch
 }
@@ -89,6 +93,12 @@ func Gateway(ctx context.Context, o GatewayOptions) error {
 	}
 	if e.path, err = findProxy(o.Proxy); err != nil {
 		return err
+	}
+	if o.ACME != nil {
+		if e.acme, err = acme.New(ctx, *o.ACME); err != nil {
+			return usage(err)
+		}
+		defer e.acme.Close()
 	}
 	e.spawn = newSpawner()
 	defer e.spawn.close()
@@ -143,6 +153,8 @@ func (e *edge) serve(ctx context.Context) error {
 			if e.watch.settled(e.watched()) {
 				e.reload(ctx)
 			}
+		case <-e.managedChanged():
+			e.renew(ctx)
 		case <-e.proc.done:
 			if ctx.Err() != nil {
 				return nil
@@ -181,11 +193,12 @@ func (e *edge) reload(ctx context.Context) {
 
 // apply makes the running proxy take a snapshot.
 func (e *edge) apply(ctx context.Context, s *model.Snapshot) error {
-	if err := e.feed.apply(ctx, s); err != nil {
+	full, version := e.withManaged(s)
+	if err := e.feed.apply(ctx, full); err != nil {
 		return err
 	}
 	e.current = s
-	return nil
+	return e.manage(s, version)
 }
 
 // start starts the proxy and has it run a snapshot.
