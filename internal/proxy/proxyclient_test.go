@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,9 +197,10 @@ func TestClientsBehindABalancer(t *testing.T) {
 	})
 	// Where nobody here is trusted: refused, or served as they are.
 	for _, direct := range []bool{false, true} {
-		s.Sockets[0].ProxyProtocol = &model.ProxyClients{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Direct: direct}
-		s.Revision++
-		l.apply(e, s)
+		next := *s // the engine has s
+		next.Sockets = slices.Clone(s.Sockets)
+		next.Sockets[0].ProxyProtocol = &model.ProxyClients{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Direct: direct}
+		l.apply(e, &next)
 		if code, body := get(announced(t, at, "")); (code == 200) != direct {
 			t.Errorf("direct %v: %d %q", direct, code, body)
 		}
