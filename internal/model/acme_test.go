@@ -19,8 +19,10 @@ func TestWithManaged(t *testing.T) {
 	m := &Managed{
 		Certificates: map[string]Certificate{"a.test": {Chain: "ca"}, "f.test": {Chain: "not asked for"}},
 		Challenges: []Challenge{
-			{Host: "a.test", Path: "/.well-known/acme-challenge/x", Answer: "x.y"}, {Host: "b.test", Path: "/p", Answer: "z"},
-			{Host: "other.example", Path: "/q", Answer: "q"}, {Host: "a.test", Certificate: &Certificate{Chain: "challenge", Key: "k"}},
+			{Host: "a.test", Path: "/.well-known/acme-challenge/x", Answer: "x.y"},
+			{Host: "b.test", Path: "/p", Answer: "z"},
+			{Host: "other.example", Path: "/q", Answer: "q"},
+			{Host: "a.test", Certificate: &Certificate{Chain: "challenge", Key: "k"}},
 		},
 	}
 	out := s.WithManaged(m)
