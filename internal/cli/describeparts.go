@@ -159,8 +159,12 @@ func (d *description) parents(r *adminv1.StoredResource) {
 		if p.GetPort() != 0 {
 			port = fmt.Sprint(p.GetPort())
 		}
+		parent := p.GetKind() + " " + p.GetName()
+		if p.GetSection() != "" {
+			parent += " " + p.GetSection()
+		}
 		for _, c := range p.GetConditions() {
-			t.add(p.GetService(), port, c.GetType(), c.GetStatus(), c.GetReason(), c.GetMessage())
+			t.add(parent, port, c.GetType(), c.GetStatus(), c.GetReason(), c.GetMessage())
 		}
 	}
 	d.section("Status at each parent", t)

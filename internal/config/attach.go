@@ -18,8 +18,16 @@ type pending struct {
 
 // parentState is a parent of a route, and why it does not take the route.
 type parentState struct {
-	parent   gateway.Parent
+	ParentRef
 	failures []failure
+}
+
+func serviceParent(p gateway.Parent) ParentRef {
+	return ParentRef{Kind: "Service", Name: p.Service.String(), Port: p.Port}
+}
+
+func gatewayParent(p gateway.GatewayParent) ParentRef {
+	return ParentRef{Kind: p.Kind, Name: p.Gateway.String(), Section: p.Section, Port: p.Port}
 }
 
 // attachment is a route at one of its parents.
@@ -58,10 +66,9 @@ func (c *compiler) collectGrants(resources []Resource) {
 	}
 }
 
-// attach notes that a route is for its parent of that index: for all of its clients when the route is of its namespace, else for
-// those of the route's namespace.
-func (c *compiler) attach(route *pending, at int) (*failure, string) {
-	p := route.parents[at].parent
+// attach notes that a route is for a parent, the one of index at of its parents: for all of its clients when the route is
+// of its namespace, else for those of the route's namespace.
+func (c *compiler) attach(route *pending, p gateway.Parent, at int) (*failure, string) {
 	s := c.resolve(p.Service)
 	if s == nil {
 		return &failure{ReasonNoMatchingParent, "no service " + p.Service.String() + " is registered or declared"}, c.nearest(p.Service)
@@ -98,7 +105,7 @@ func (c *compiler) settle() {
 		for _, state := range p.parents {
 			all = append(all, state.failures...)
 			c.mesh.Parents[p.resource.Key] = append(c.mesh.Parents[p.resource.Key], ParentStatus{
-				Service: state.parent.Service, Port: state.parent.Port,
+				ParentRef:  state.ParentRef,
 				Conditions: []Condition{newCondition(ConditionAccepted, ReasonAccepted, state.failures), resolved},
 			})
 		}

@@ -115,8 +115,8 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 	}
 	p.parents = make([]parentState, len(route.Parents))
 	for i, parent := range route.Parents {
-		p.parents[i].parent = parent
-		if f, remedy := c.attach(p, i); f != nil {
+		p.parents[i].ParentRef = serviceParent(parent)
+		if f, remedy := c.attach(p, parent, i); f != nil {
 			p.parents[i].failures = append(p.parents[i].failures, *f)
 			c.warn(r, parent.At, f.message, remedy)
 		}

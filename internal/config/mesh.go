@@ -32,9 +32,16 @@ type consumerKey struct {
 
 // ParentStatus is what became of a route at one of its parents (Gateway API, RouteParentStatus).
 type ParentStatus struct {
-	Service    model.ServiceName
-	Port       uint16 // 0: every port
+	ParentRef
 	Conditions []Condition
+}
+
+// ParentRef names a parent of a route.
+type ParentRef struct {
+	Kind    string // "Service", "Gateway" or "ListenerSet"
+	Name    string // namespace/name
+	Section string // a listener's name; "": any
+	Port    uint16 // 0: every port
 }
 
 // Condition is an aspect of a resource's state, as the Gateway API defines conditions.

@@ -46,10 +46,12 @@ func (e *meshEdge) attachRoutes() {
 		route, _ := p.resource.Route()
 		attached := map[*gate]bool{}
 		for _, parent := range route.Gateways {
+			state := parentState{ParentRef: gatewayParent(parent)}
 			if f, remedy := e.attach(p.resource, route, parent, p.rules, attached); f != nil {
-				p.parents = append(p.parents, *f)
+				state.failures = append(state.failures, *f)
 				e.warn(p.resource, parent.At, f.message, remedy)
 			}
+			p.parents = append(p.parents, state)
 		}
 	}
 }
@@ -65,7 +67,7 @@ func (c *compiler) attachRoutes(resources []Resource) {
 		route, _ := p.resource.Route()
 		for _, parent := range route.Gateways {
 			f := failure{ReasonNoMatchingParent, fmt.Sprintf("there is no %s %s", parent.Kind, parent.Gateway)}
-			p.parents = append(p.parents, f)
+			p.parents = append(p.parents, parentState{gatewayParent(parent), []failure{f}})
 			c.warn(p.resource, parent.At, f.message, "")
 		}
 	}

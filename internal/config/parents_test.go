@@ -28,7 +28,7 @@ func TestStatusOfEachParent(t *testing.T) {
 	}
 	for i, want := range []string{"default/ratings True Accepted", "default/nothing False NoMatchingParent"} {
 		c := two[i].Conditions[0]
-		if got := two[i].Service.String() + " " + c.Status + " " + c.Reason; c.Type != ConditionAccepted || got != want {
+		if got := two[i].Name + " " + c.Status + " " + c.Reason; c.Type != ConditionAccepted || got != want {
 			t.Errorf("parent %d: %s %s, want %s", i, c.Type, got, want)
 		}
 		if r := two[i].Conditions[1]; r.Type != ConditionResolvedRefs || r.Status != "True" {

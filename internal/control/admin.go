@@ -86,7 +86,9 @@ func storedProto(r stored, conditions []config.Condition, parents []config.Paren
 	}
 	out.Conditions = conditionsProto(conditions)
 	for _, p := range parents {
-		out.Parents = append(out.Parents, &adminv1.ParentStatus{Service: p.Service.String(), Port: uint32(p.Port), Conditions: conditionsProto(p.Conditions)})
+		out.Parents = append(out.Parents, &adminv1.ParentStatus{
+			Kind: p.Kind, Name: p.Name, Section: p.Section, Port: uint32(p.Port), Conditions: conditionsProto(p.Conditions),
+		})
 	}
 	return out
 }

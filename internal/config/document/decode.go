@@ -88,7 +88,7 @@ func (c *decoder) value(v reflect.Value, n *yaml.Node, f *Field) {
 
 // theFields words what a mapping may have, where that is short enough to be read.
 func theFields(names []string) string {
-	if len(names) == 0 || len(names) > 12 {
+	if len(names) == 0 || len(names) > 16 {
 		return ""
 	}
 	return "its fields are " + strings.Join(slices.Sorted(slices.Values(names)), ", ")

@@ -1943,9 +1943,11 @@ func (x *StoredResource) GetParents() []*ParentStatus {
 
 type ParentStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"` // NAMESPACE/NAME
-	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`      // 0: every port
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`  // NAMESPACE/NAME
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // 0: every port
 	Conditions    []*Condition           `protobuf:"bytes,3,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`       // Service, Gateway or ListenerSet
+	Section       string                 `protobuf:"bytes,5,opt,name=section,proto3" json:"section,omitempty"` // the listener's name; empty: any
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1980,9 +1982,9 @@ func (*ParentStatus) Descriptor() ([]byte, []int) {
 	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
-func (x *ParentStatus) GetService() string {
+func (x *ParentStatus) GetName() string {
 	if x != nil {
-		return x.Service
+		return x.Name
 	}
 	return ""
 }
@@ -1999,6 +2001,20 @@ func (x *ParentStatus) GetConditions() []*Condition {
 		return x.Conditions
 	}
 	return nil
+}
+
+func (x *ParentStatus) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ParentStatus) GetSection() string {
+	if x != nil {
+		return x.Section
+	}
+	return ""
 }
 
 type Condition struct {
@@ -3666,13 +3682,15 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\a \x03(\v2\x18.weft.admin.v1.ConditionR\n" +
 	"conditions\x125\n" +
-	"\aparents\x18\b \x03(\v2\x1b.weft.admin.v1.ParentStatusR\aparents\"v\n" +
-	"\fParentStatus\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\aparents\x18\b \x03(\v2\x1b.weft.admin.v1.ParentStatusR\aparents\"\x9e\x01\n" +
+	"\fParentStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x128\n" +
 	"\n" +
 	"conditions\x18\x03 \x03(\v2\x18.weft.admin.v1.ConditionR\n" +
-	"conditions\"i\n" +
+	"conditions\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x18\n" +
+	"\asection\x18\x05 \x01(\tR\asection\"i\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x16\n" +
