@@ -40,6 +40,9 @@ func run(args []string) int {
 	}
 	defer stopProfile()
 	tuneMemory()
+	if err := waitItsTurn(); err != nil {
+		log.Debug("the kernel's default scheduling stays", "error", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends a drain that takes too long.
