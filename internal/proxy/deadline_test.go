@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -94,5 +95,35 @@ func TestDeadlineOverThreeHops(t *testing.T) {
 	}
 	if what := <-last; what != "cancelled" || time.Since(began) > 2*time.Second {
 		t.Errorf("the third program %s, %v after the beginning", what, time.Since(began))
+	}
+}
+
+// TestCallerMayGiveUpFirst: who has part of its answer at its deadline is not cut off at once.
+func TestCallerMayGiveUpFirst(t *testing.T) {
+	const deadline = time.Second
+	ended := make(chan time.Time, 1)
+	s := program(t, "web", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("half"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		ended <- time.Now()
+	})
+	edge := newLab(t).edge(toAll(), s)
+	req, err := http.NewRequest("GET", "http://"+edge.String()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("weft-deadline-ms", "1000")
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "half" || err == nil {
+		t.Errorf("%q, %v: want half and an error", body, err)
+	}
+	if took := (<-ended).Sub(began); took < deadline+callerGrace-10*time.Millisecond {
+		t.Errorf("the program's request ended after %v, a caller may wait %v", took, deadline)
 	}
 }

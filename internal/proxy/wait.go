@@ -18,11 +18,12 @@ type timing struct {
 	remembered string        // the request ID by which what this one leads to finds the deadline
 	limit      time.Duration // of the whole exchange
 
-	late    bool       // the exchange has taken too long
-	tryLate bool       // the present try has
-	silent  bool       // nothing came or went for too long
-	slept   bool       // sleep's time is over
-	parked  *loop.Task // the exchange's, where timers and the client's leaving wake it
+	late     bool       // the exchange has taken too long
+	overtime bool       // its caller's deadline has passed
+	tryLate  bool       // the present try has
+	silent   bool       // nothing came or went for too long
+	slept    bool       // sleep's time is over
+	parked   *loop.Task // the exchange's, where timers and the client's leaving wake it
 
 	timer, tryTimer, pause, idleTimer loop.Timer
 
@@ -38,8 +39,17 @@ func (x *exchange) startTimeout(d time.Duration) {
 	}
 }
 
+// callerGrace is how much longer than its own deadline a caller is given that has part of its answer: it is about to give
+// up by itself, and makes less of an answer that is cut a moment before than of one that it has left.
+const callerGrace = 50 * time.Millisecond
+
 // whenLate ends an exchange that has taken too long.
 func (x *exchange) whenLate() {
+	if x.answered && !x.overtime && x.deadline.By == resilience.ByCaller {
+		x.overtime = true
+		x.w.loop.AfterFunc(&x.timer, callerGrace, x.onLate)
+		return
+	}
 	x.late = true
 	x.interrupt()
 }
