@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -153,14 +155,17 @@ func (p *process) listening(addr string) error {
 	}
 }
 
-// freePort returns a port that nobody had a moment ago.
+// freePort returns a port that nobody has, below those the kernel chooses from: what is started meanwhile does not get it.
 func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const lowest, ceiling = 12_000, 32_768
+	for range 1_000 {
+		port := lowest + rand.IntN(ceiling-lowest)
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, ln.Close()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("no port is free")
 }
 
 // gateway is a hop: where it listens, what it leads to.

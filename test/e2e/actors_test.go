@@ -29,7 +29,9 @@ func (m *mesh) actor(role, arg string, env []string, flags ...string) *process {
 		m.t.Fatal(err)
 	}
 	args := append(append([]string{"run"}, flags...), "--", self, arg)
-	return start(m.t, append(env, "WEFT_SOCKET="+m.socket, child+"="+role), bin(m.t, "weft"), args...)
+	p := start(m.t, append(env, "WEFT_SOCKET="+m.socket, child+"="+role), bin(m.t, "weft"), args...)
+	m.joined = append(m.joined, p)
+	return p
 }
 
 // httpService joins an HTTP server that answers its name and the trace headers it got.
@@ -43,6 +45,7 @@ func (m *mesh) httpService(service, version string, env ...string) *process {
 func (m *mesh) join(role, arg string) *process {
 	m.t.Helper()
 	p := m.actor(role, arg, nil, "--service", "load")
+	m.joined = m.joined[:len(m.joined)-1] // it is to end by itself
 	select {
 	case <-p.done:
 	case <-m.t.Context().Done():

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/porttest"
 )
 
 // bin returns the path of one of our programs.
@@ -62,6 +63,8 @@ type process struct {
 	out  *output // standard output
 	err  *output
 	done chan struct{}
+
+	stopped bool // by us
 }
 
 func start(t testing.TB, env []string, program string, args ...string) *process {
@@ -101,6 +104,7 @@ func (p *process) stop(sig syscall.Signal) {
 		return
 	default:
 	}
+	p.stopped = true
 	_ = p.cmd.Process.Signal(sig)
 	timer := time.NewTimer(20 * time.Second)
 	defer timer.Stop()
@@ -120,6 +124,7 @@ type mesh struct {
 	socket string
 	serve  *process
 	args   []string
+	joined []*process
 }
 
 // newMesh starts a control plane in a directory of its own, with a path short enough for a socket.
@@ -132,10 +137,20 @@ func newMesh(t testing.TB, args ...string) *mesh {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &mesh{t: t, dir: dir, socket: filepath.Join(dir, "weft.sock")}
+	t.Cleanup(m.obituary)
 	m.args = append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--socket", m.socket}, args...)
 	m.serve = start(t, nil, weft, m.args...)
 	m.awaitReady()
 	return m
+}
+
+// obituary tells, at the end of a test that failed, which programs had ended by themselves.
+func (m *mesh) obituary() {
+	for _, p := range m.joined {
+		if m.t.Failed() && !p.stopped {
+			m.t.Logf("ended by itself: %s\n%v: %s", p.cmd, p.cmd.ProcessState, clip(p.err.String()))
+		}
+	}
 }
 
 func (m *mesh) awaitReady() {
@@ -180,7 +195,9 @@ func (m *mesh) must(args ...string) string {
 // run joins a program to the mesh until the test ends.
 func (m *mesh) run(args ...string) *process {
 	m.t.Helper()
-	return start(m.t, []string{"WEFT_SOCKET=" + m.socket}, bin(m.t, "weft"), append([]string{"run"}, args...)...)
+	p := start(m.t, []string{"WEFT_SOCKET=" + m.socket}, bin(m.t, "weft"), append([]string{"run"}, args...)...)
+	m.joined = append(m.joined, p)
+	return p
 }
 
 // once runs a client of the mesh to its end.
@@ -266,13 +283,12 @@ func eventually(t testing.TB, within time.Duration, what string, f func() error)
 	}
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port for a program that is told where to listen.
 func freePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := porttest.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return port
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/porttest"
 	"github.com/weft-mesh/weft/internal/redirect"
 )
 
@@ -425,10 +426,9 @@ func TestKillTakesBothDown(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := porttest.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
