@@ -52,6 +52,8 @@ type exchange struct {
 	tried  []*endpoint
 	replay []byte // content sent so far, kept for another attempt
 
+	contenders []*contender // tries that run at once
+
 	course
 }
 
@@ -77,17 +79,16 @@ type course struct {
 	opaque  bool           // TCP
 
 	// Changed by forward.
-	ep         *endpoint
-	try        try
-	tryStart   time.Time
-	entered    bool // counted into the bounds of the service
-	failed     *Failure
-	up         stream
-	final      *message.Head // of the answer
-	sentAll    bool          // all content is in replay
-	canRetry   bool
-	noContent  bool         // the request has none
-	contenders []*contender // tries that run at once
+	ep        *endpoint
+	try       try
+	tryStart  time.Time
+	entered   bool // counted into the bounds of the service
+	failed    *Failure
+	up        stream
+	final     *message.Head // of the answer
+	sentAll   bool          // all content is in replay
+	canRetry  bool
+	noContent bool // the request has none
 
 	websocketKey string // of the challenge we made; see challenge
 

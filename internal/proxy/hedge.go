@@ -8,6 +8,13 @@ import (
 // contender is one of several tries of a request that run at once, because the first is slow (resilience.HedgePolicy).
 // Each waits in a task of its own, which finishes its stream when it has lost.
 type contender struct {
+	bout
+	wait func() // its task; bound once, so that using it allocates nothing
+}
+
+// bout is a contender's part in one request.
+type bout struct {
+	x       *exchange // that waits for it; another's once it has lost
 	ep      *endpoint
 	up      stream
 	reused  bool
@@ -19,17 +26,38 @@ type contender struct {
 	counted bool // into the budget
 }
 
+func (w *worker) newContender(b bout) *contender {
+	var c *contender
+	if n := len(w.contenders); n > 0 {
+		c = w.contenders[n-1]
+		w.contenders = w.contenders[:n-1]
+	} else {
+		c = &contender{}
+		c.wait = func() { w.await(c) }
+	}
+	c.bout = b
+	return c
+}
+
+func (w *worker) freeContender(c *contender) {
+	c.bout = bout{}
+	if len(w.contenders) < maxPooled {
+		w.contenders = append(w.contenders, c)
+	}
+}
+
 // await returns the head of the answer: the first that comes, where a policy allows to ask others too.
 func (x *exchange) await(reused bool) (*message.Head, bool, error) {
 	if x.plan == nil || x.plan.hedge == nil || !x.sentAll && !x.noContent || x.fixed != nil || x.switched {
 		h, err := x.up.Head()
 		return h, reused, err
 	}
-	x.contend(&contender{ep: x.ep, up: x.up, reused: reused, try: x.try})
+	x.contend(x.w.newContender(bout{x: x, ep: x.ep, up: x.up, reused: reused, try: x.try}))
 	for hedges := 0; ; {
 		if c := x.leader(); c != nil {
+			head, reused, err := c.head, c.reused, c.err
 			x.choose(c)
-			return c.head, c.reused, c.err
+			return head, reused, err
 		}
 		since := x.w.loop.Now().Sub(x.tryStart)
 		if at, ok, _ := x.plan.hedge.Next(hedges, resilience.Idempotent(x.req.Method) || isGRPC(x.req), false); ok {
@@ -51,15 +79,18 @@ func (x *exchange) await(reused bool) (*message.Head, bool, error) {
 // contend makes a task wait for a try's answer.
 func (x *exchange) contend(c *contender) {
 	x.contenders = append(x.contenders, c)
-	x.w.loop.Go(func() {
-		c.head, c.err = c.up.Head()
-		c.done = true
-		if c.lost {
-			x.w.drop(c)
-			return
-		}
-		x.w.loop.Wake(x.parked)
-	})
+	x.w.loop.Go(c.wait)
+}
+
+// await is a contender's task.
+func (w *worker) await(c *contender) {
+	c.head, c.err = c.up.Head()
+	c.done = true
+	if c.lost {
+		w.drop(c)
+		return
+	}
+	w.loop.Wake(c.x.parked)
 }
 
 // hedge sends the request to another endpoint, if there is one and the budget allows it.
@@ -76,16 +107,17 @@ func (x *exchange) hedge() {
 	if ok, _ := x.set.budget.Withdraw(x.w.loop.Now()); !ok {
 		return
 	}
-	c := &contender{ep: x.set.all[i], counted: true}
-	c.try = try{at: i, open: true, probe: x.set.eject.Begin(i, x.w.loop.Now())}
-	up, reused, err := c.ep.open(x, false)
+	b := bout{x: x, ep: x.set.all[i], counted: true}
+	b.try = try{at: i, open: true, probe: x.set.eject.Begin(i, x.w.loop.Now())}
+	up, reused, err := b.ep.open(x, false)
 	if err != nil {
 		x.set.budget.Done()
-		x.set.eject.Abandon(i, c.try.probe)
+		x.set.eject.Abandon(i, b.try.probe)
 		return
 	}
-	c.up, c.reused = up, reused
-	c.ep.inflight++
+	b.up, b.reused = up, reused
+	b.ep.inflight++
+	c := x.w.newContender(b)
 	first, ep := x.up, x.ep
 	x.up, x.ep = up, c.ep
 	x.prepare()
@@ -148,8 +180,10 @@ func (x *exchange) choose(won *contender) {
 			c.up.Abort(abortCancel) // its task does the rest
 		}
 	}
-	x.contenders = nil
+	clear(x.contenders)
+	x.contenders = x.contenders[:0]
 	x.up, x.ep, x.try = won.up, won.ep, won.try
+	x.w.freeContender(won)
 }
 
 // drop ends a try that has lost.
@@ -159,4 +193,5 @@ func (w *worker) drop(c *contender) {
 	}
 	c.up.Finish()
 	c.ep.inflight--
+	w.freeContender(c)
 }

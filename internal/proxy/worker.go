@@ -31,14 +31,15 @@ type worker struct {
 	// endpoints outlive snapshots: connections, load and health are kept by what an endpoint is.
 	endpoints map[endpointKey]*endpoint
 
-	exchanges []*exchange
-	streams   []*h2stream
-	served    map[*h2conn]struct{} // servers' HTTP/2 connections
-	servers   map[*h1server]struct{}
-	tunnels   map[*rawStream]struct{}
-	outside   map[string]*endpoint // hosts outside the mesh
-	hints     hints
-	spoken    map[portKey]bool // ports on which servers spoke first
+	exchanges  []*exchange
+	contenders []*contender
+	streams    []*h2stream
+	served     map[*h2conn]struct{} // servers' HTTP/2 connections
+	servers    map[*h1server]struct{}
+	tunnels    map[*rawStream]struct{}
+	outside    map[string]*endpoint // hosts outside the mesh
+	hints      hints
+	spoken     map[portKey]bool // ports on which servers spoke first
 
 	entries      map[netip.AddrPort]*entry // of a gateway
 	stops        []func()                  // of accepting
