@@ -156,7 +156,7 @@ func (m *mesh) obituary() {
 func (m *mesh) awaitReady() {
 	m.t.Helper()
 	eventually(m.t, 20*time.Second, "the control plane answers", func() error {
-		if r := m.weft("version"); r.code != 0 {
+		if r := m.weft("get", "services"); r.code != 0 {
 			return errors.New(r.stderr)
 		}
 		return nil
