@@ -12,20 +12,6 @@ import (
 // know of neither but pass on x-request-id, as most do for tracing: what a program asks for on behalf of a request
 // that it is answering inherits what is left of that request's time.
 
-// maxDeadlines bounds the requests that come in with a deadline and are remembered while they are answered.
-const maxDeadlines = 65_536
-
-// keepPassed is for how long after a request has ended by its deadline, or without an answer, what its program asks for on
-// its behalf is refused: a program that was slow to ask must not begin work that nobody bounds.
-const keepPassed = 30 * time.Second
-
-// passed is a deadline that is remembered after its request.
-type passed struct {
-	id       string
-	deadline time.Time
-	until    time.Time
-}
-
 var errDoomed = errors.New("the caller does not wait any longer")
 
 // readDeadline finds out how long the caller waits. told is false when it does not say.
@@ -41,8 +27,8 @@ func (x *exchange) readDeadline() (left time.Duration, told bool) {
 	if v := x.req.Get(resilience.FieldDeadline); v != "" {
 		take(resilience.ParseDeadline(v))
 	}
-	if x.o.kind != fromMesh && len(x.w.deadlines) > 0 {
-		if at, ok := x.w.deadlines[x.rec.RequestID]; ok {
+	if x.o.kind != fromMesh {
+		if at, ok := x.w.e.inherited.deadline(x.rec.RequestID); ok {
 			take(at.Sub(x.w.loop.Now()), nil)
 		}
 	}
@@ -58,7 +44,7 @@ func (x *exchange) boundInTime() *Failure {
 	}
 	caller, told := x.readDeadline()
 	if !told && x.o.kind == fromMesh {
-		x.forgive()
+		x.w.e.inherited.forgive(x.rec.RequestID, x.w.loop.Now())
 	}
 	if !told && own == 0 {
 		return nil
@@ -68,13 +54,11 @@ func (x *exchange) boundInTime() *Failure {
 		return &Failure{"route", 504, flagDeadline, errDoomed}
 	}
 	x.startTimeout(x.deadline.Total)
-	x.w.forgetPassed()
-	if told && x.o.kind == fromMesh && x.rec.RequestID != "" && len(x.w.deadlines) < maxDeadlines {
-		if x.w.deadlines == nil {
-			x.w.deadlines = map[string]time.Time{}
+	if told && x.o.kind == fromMesh && x.rec.RequestID != "" {
+		id := strings.Clone(x.rec.RequestID)
+		if x.w.e.inherited.remember(id, x.rec.Start.Add(caller), x.w.loop.Now()) {
+			x.remembered = id
 		}
-		x.remembered = strings.Clone(x.rec.RequestID)
-		x.w.deadlines[x.remembered] = x.rec.Start.Add(caller)
 	}
 	return nil
 }
@@ -103,39 +87,10 @@ func (x *exchange) deadlinePassed() bool {
 	return !left
 }
 
-// forgetDeadline ends what boundInTime remembered: at once if the request was answered in time, else after a while.
+// forgetDeadline ends what boundInTime remembered.
 func (x *exchange) forgetDeadline() {
-	if x.remembered == "" {
-		return
-	}
-	id, now := x.remembered, x.w.loop.Now()
-	x.remembered = ""
-	at, there := x.w.deadlines[id]
-	switch {
-	case !there:
-	case now.Before(at) && !x.gone, len(x.w.passed) >= maxDeadlines:
-		delete(x.w.deadlines, id)
-	default:
-		x.w.passed = append(x.w.passed, passed{id, at, now.Add(keepPassed)})
-	}
-}
-
-// forgetPassed forgets the deadlines that have been kept for long enough; they are in the order of time.
-func (w *worker) forgetPassed() {
-	now, n := w.loop.Now(), 0
-	for n < len(w.passed) && w.passed[n].until.Before(now) {
-		if p := &w.passed[n]; w.deadlines[p.id].Equal(p.deadline) { // not a later request's with the same ID
-			delete(w.deadlines, p.id)
-		}
-		n++
-	}
-	w.passed = w.passed[n:]
-}
-
-// forgive forgets a deadline that has passed when its caller asks again with the same ID, as in a retry, and does not say
-// that it is in a hurry.
-func (x *exchange) forgive() {
-	if at, ok := x.w.deadlines[x.rec.RequestID]; ok && !x.w.loop.Now().Before(at) {
-		delete(x.w.deadlines, x.rec.RequestID)
+	if x.remembered != "" {
+		x.w.e.inherited.forget(x.remembered, x.w.loop.Now(), x.gone)
+		x.remembered = ""
 	}
 }

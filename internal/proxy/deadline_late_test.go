@@ -30,8 +30,8 @@ func TestLateWorkIsRefused(t *testing.T) {
 		Name: name("deep"), Ports: []model.Port{{Number: 80}},
 		Endpoints: []model.Endpoint{{ID: "deep-1", Address: third, Plain: true}},
 	}}
-	sidecar := l.run(Options{
-		Node: "web-1", TLS: l.identity("web"), Inbound: loopback,
+	sidecar := l.run(Options{ // with loops enough for a call to come in by another than its caller's
+		Loops: 4, Node: "web-1", TLS: l.identity("web"), Inbound: loopback,
 		Upstreams: []Upstream{{Service: name("deep"), Port: 80, Listen: loopback}},
 	})
 	middle = sidecar.Addrs().Upstreams[0]
@@ -55,16 +55,12 @@ func TestLateWorkIsRefused(t *testing.T) {
 	if flag := <-flags; flag != "" || len(called) != 1 {
 		t.Errorf("a call without a deadline: %q; %d came to the third", flag, len(called))
 	}
-	w := sidecar.workers[0]
 	remembered := func(later time.Duration) (n, kept int) {
-		w.loop.Call(func() {
-			for i := range w.passed {
-				w.passed[i].until = w.passed[i].until.Add(-later)
-			}
-			w.forgetPassed()
-			n, kept = len(w.deadlines), len(w.passed)
-		})
-		return n, kept
+		i := &sidecar.inherited
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.sweep(time.Now().Add(later))
+		return len(i.deadlines), len(i.passed)
 	}
 	if n, kept := remembered(0); n != 1 || kept != 2 {
 		t.Errorf("%d deadlines and %d passed are remembered, want 1 and 2: one was forgiven", n, kept)

@@ -95,12 +95,13 @@ type Engine struct {
 	addrs     Addrs
 	server    *tls.Config // of the mesh listener
 
-	limiters limiters
-	applying sync.Mutex
-	since    map[endpointKey]time.Time // when endpoints began to serve; zero: before their service was known here
-	known    map[model.ServiceName]bool
-	config   *config                  // that runs
-	gates    map[netip.AddrPort]*gate // by the address asked for
+	limiters  limiters
+	inherited inherited
+	applying  sync.Mutex
+	since     map[endpointKey]time.Time // when endpoints began to serve; zero: before their service was known here
+	known     map[model.ServiceName]bool
+	config    *config                  // that runs
+	gates     map[netip.AddrPort]*gate // by the address asked for
 }
 
 // New binds the listeners. They take connections once Run runs.

@@ -54,12 +54,10 @@ type worker struct {
 	draining    bool
 	logging     bool // the access log has lines to write
 	scratch     []byte
-	sni         message.Head         // that tables are asked about a server name with
-	deadlines   map[string]time.Time // of requests from the mesh that are being answered, by their IDs
-	passed      []passed             // of those in deadlines, which are kept after their requests
-	mirroring   int                  // copies of requests on their way
-	mirrors     telemetry.Mirrors    // how their answers compare
-	shown       sampler              // of those that differ
+	sni         message.Head      // that tables are asked about a server name with
+	mirroring   int               // copies of requests on their way
+	mirrors     telemetry.Mirrors // how their answers compare
+	shown       sampler           // of those that differ
 	sweeping    loop.Timer
 }
 
