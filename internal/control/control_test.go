@@ -79,7 +79,7 @@ func startPlane(t *testing.T, dir string, extra func(*Options)) *plane {
 			if err != nil {
 				t.Errorf("the control plane ended with %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Error("the control plane does not end")
 		}
 	}
@@ -99,7 +99,7 @@ func shortDir(t *testing.T) string {
 }
 
 func (p *plane) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 60*time.Second)
 	p.t.Cleanup(cancel)
 	return ctx
 }
@@ -217,7 +217,7 @@ func TestApplyReachesProxiesAndSurvivesARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waited := p.wait(applied.GetRevision(), 5*time.Second)
+	waited := p.wait(applied.GetRevision(), 30*time.Second)
 	if took := time.Since(began); took > time.Second || waited.GetProxies() != 1 || len(waited.GetPending())+len(waited.GetRefusals()) > 0 {
 		t.Fatalf("after %v: %v", took, waited)
 	}
@@ -311,7 +311,7 @@ func TestRefusalReachesWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := p.wait(applied.GetRevision(), 5*time.Second)
+	got := p.wait(applied.GetRevision(), 30*time.Second)
 	if len(got.GetRefusals()) != 1 || got.GetRefusals()[0].GetReason() != "cannot run that" {
 		t.Fatalf("%v", got)
 	}
@@ -339,7 +339,7 @@ func TestEndpointsBelongToWhoRegisteredThem(t *testing.T) {
 		t.Errorf("a refresh made revision %d of %d (%v)", revision(), before, err)
 	}
 	// Nobody refreshes: the lease takes the endpoint out, and the service stays.
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		if s := p.s.mesh.Load().Services[model.ServiceName{Namespace: "default", Name: "web"}]; s != nil && len(s.Endpoints) == 0 {
 			tick.Stop()

@@ -65,10 +65,10 @@ func TestTwoControlPlanesServeOneMesh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := a.wait(applied.GetRevision(), 5*time.Second); got.GetProxies() != 2 || len(got.GetPending()) > 0 {
+	if got := a.wait(applied.GetRevision(), 30*time.Second); got.GetProxies() != 2 || len(got.GetPending()) > 0 {
 		t.Fatalf("waiting through a: %v", got)
 	}
-	if got := b.wait(applied.GetRevision(), 5*time.Second); got.GetProxies() != 2 || len(got.GetPending()) > 0 {
+	if got := b.wait(applied.GetRevision(), 30*time.Second); got.GetProxies() != 2 || len(got.GetPending()) > 0 {
 		t.Fatalf("waiting through b: %v", got)
 	}
 	proxies, err := a.client.ListProxies(a.ctx(), connect.NewRequest(&adminv1.ListProxiesRequest{}))

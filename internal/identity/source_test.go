@@ -263,7 +263,7 @@ func TestRotationKeepsConnections(t *testing.T) {
 			}
 		}
 	}()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	seen := map[*identity.SVID]bool{before: true}
 	for len(seen) < 4 {
 		if time.Now().After(deadline) {

@@ -44,7 +44,7 @@ func TestDeadlineOverThreeHops(t *testing.T) {
 		select {
 		case <-r.Context().Done():
 			last <- "cancelled"
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			last <- "worked on"
 		}
 	}))
@@ -93,7 +93,7 @@ func TestDeadlineOverThreeHops(t *testing.T) {
 	if ms, err := strconv.Atoi(<-last); err != nil || ms > 200 {
 		t.Errorf("the third program sees %d ms, %v", ms, err)
 	}
-	if what := <-last; what != "cancelled" || time.Since(began) > 2*time.Second {
+	if what := <-last; what != "cancelled" || time.Since(began) > 10*time.Second {
 		t.Errorf("the third program %s, %v after the beginning", what, time.Since(began))
 	}
 }

@@ -332,7 +332,7 @@ func TestGatewayRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		_, _ = io.WriteString(conn, c.send)
 		got := make([]byte, len(c.want))
 		if _, err := io.ReadFull(conn, got); err != nil {

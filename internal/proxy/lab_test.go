@@ -96,7 +96,7 @@ func (l *lab) hop(backend netip.AddrPort, protocol model.Protocol) (at netip.Add
 
 func (l *lab) apply(e *Engine, s *model.Snapshot) {
 	l.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := e.Apply(s)
 		if err == nil {

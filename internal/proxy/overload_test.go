@@ -52,7 +52,7 @@ func TestBufferedBound(t *testing.T) {
 		resp, _ := do(t, h1Client(t), "GET", url+"/", nil)
 		return resp.StatusCode, resp.Header.Get("weft-failure")
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		if code, flag := status(); code == 503 && flag == flagOverload {
 			break

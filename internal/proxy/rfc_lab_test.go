@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait of the tests on sockets.
-const patience = 4 * time.Second
+const patience = 30 * time.Second
 
 // witness is a program that remembers each request as net/http's own parser understood it.
 type witness struct {

@@ -123,7 +123,7 @@ func mesh(revision int64, services map[string]string) *Mesh {
 
 func (b *bench) wait(revision int64) WaitResult {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
 	defer cancel()
 	r, behind := b.server.Wait(ctx, revision)
 	if behind {
@@ -134,7 +134,7 @@ func (b *bench) wait(revision int64) WaitResult {
 
 func (b *bench) lookup(n string) bool {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
 	defer cancel()
 	known, err := b.client.Lookup(ctx, svc(n))
 	if err != nil {
@@ -213,7 +213,7 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 			t.Fatalf("%s is not known", n)
 		}
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
 		if got := names(b.last()); len(got) <= 3 {
 			tick.Stop()

@@ -137,7 +137,7 @@ func tail(s string) string {
 
 // listening waits until an address accepts.
 func (p *process) listening(addr string) error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
@@ -258,7 +258,7 @@ func newMesh(t testing.TB) *mesh {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &mesh{dir: dir, socket: filepath.Join(dir, "weft.sock")}
 	start(t, nil, weft, "serve", "--data-dir", filepath.Join(dir, "data"), "--socket", m.socket)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		out, err := exec.Command(weft, "version", "--socket", m.socket).CombinedOutput()
 		if err == nil {
@@ -329,7 +329,7 @@ func (m *mesh) pair(t testing.TB, protocol string, port int, program ...string) 
 // eventually calls f until it has no error.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		err := f()
 		if err == nil {

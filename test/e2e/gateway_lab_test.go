@@ -155,7 +155,7 @@ func runEdge(t testing.TB, port int, files map[string]string) *edge {
 // command runs a client program for at most 20 seconds and returns what it printed on both streams.
 func command(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {

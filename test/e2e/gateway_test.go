@@ -266,7 +266,7 @@ func TestGatewayEnds(t *testing.T) {
 	killed := newEdge(t)
 	_ = killed.p.cmd.Process.Kill()
 	<-killed.p.done
-	eventually(t, 20*time.Second, "the proxy ends too", func() error {
+	eventually(t, 60*time.Second, "the proxy ends too", func() error {
 		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", killed.port), time.Second)
 		if err != nil {
 			return nil

@@ -155,7 +155,7 @@ func (m *mesh) obituary() {
 
 func (m *mesh) awaitReady() {
 	m.t.Helper()
-	eventually(m.t, 20*time.Second, "the control plane answers", func() error {
+	eventually(m.t, 60*time.Second, "the control plane answers", func() error {
 		if r := m.weft("get", "services"); r.code != 0 {
 			return errors.New(r.stderr)
 		}
@@ -209,7 +209,7 @@ func (m *mesh) once(service string, command ...string) result {
 // ready waits until a service has so many endpoints.
 func (m *mesh) ready(service string, n int) {
 	m.t.Helper()
-	eventually(m.t, 20*time.Second, fmt.Sprintf("%s has %d endpoints", service, n), func() error {
+	eventually(m.t, 60*time.Second, fmt.Sprintf("%s has %d endpoints", service, n), func() error {
 		if got := len(m.endpoints(service)); got != n {
 			return fmt.Errorf("it has %d", got)
 		}

@@ -33,7 +33,7 @@ func TestCommandsShowTheTraffic(t *testing.T) {
 		{"top --once --interval 1s --path /here", `(?m)steady\S*\s+web\S*\s+GET\s+/here`},
 		{"check", `Status check results are (ok|√)`},
 	} {
-		eventually(t, 15*time.Second, c.command, func() error {
+		eventually(t, 60*time.Second, c.command, func() error {
 			r := m.weft(strings.Fields(c.command)...)
 			if r.code != 0 || !regexp.MustCompile(c.want).MatchString(r.stdout) {
 				return fmt.Errorf("exit %d, want %s\n%s%s", r.code, c.want, r.stdout, r.stderr)
@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 // scrape fetches /metrics over a unix socket, and checks each line against Prometheus' text format 0.0.4.
 func scrape(t *testing.T, socket string) string {
 	t.Helper()
-	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
@@ -130,7 +130,7 @@ func TestAccessLogAndTraces(t *testing.T) {
 		Duration      float64 `json:"duration_ms"`
 	}
 	read := func(file, direction string) (got record) {
-		eventually(t, 5*time.Second, file+" has a line", func() error {
+		eventually(t, 30*time.Second, file+" has a line", func() error {
 			b, err := os.ReadFile(file)
 			if err != nil || !bytes.HasSuffix(b, []byte("\n")) {
 				return fmt.Errorf("%q %w", b, err)

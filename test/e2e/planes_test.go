@@ -62,7 +62,7 @@ func twoPlanes(t *testing.T) (a, b *mesh) {
 	}
 	dir := t.TempDir()
 	etcd := start(t, []string{child + "=etcd"}, self, filepath.Join(dir, "etcd"))
-	eventually(t, 20*time.Second, "etcd is ready", func() error {
+	eventually(t, 60*time.Second, "etcd is ready", func() error {
 		if !strings.HasPrefix(etcd.out.String(), "etcd://") {
 			return fmt.Errorf("it says %q %s", etcd.out.String(), etcd.err.String())
 		}
@@ -89,7 +89,7 @@ func TestTwoControlPlanesOnOneEtcd(t *testing.T) {
 			Instance string
 		}
 	}
-	eventually(t, 20*time.Second, "each shows the proxies of both", func() error {
+	eventually(t, 60*time.Second, "each shows the proxies of both", func() error {
 		for _, m := range []*mesh{a, b} {
 			out := m.must("proxy-status", "-o", "json")
 			status.Proxies = nil
@@ -122,7 +122,7 @@ func TestTwoControlPlanesOnOneEtcd(t *testing.T) {
 		return nil
 	})
 	for _, m := range []*mesh{a, b} {
-		eventually(t, 15*time.Second, "both know the edge", func() error {
+		eventually(t, 60*time.Second, "both know the edge", func() error {
 			if out := m.must("edges"); !regexp.MustCompile(`(?m)^steady\s+web\s.*(ok|√)`).MatchString(out) {
 				return fmt.Errorf("%s", out)
 			}

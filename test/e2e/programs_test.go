@@ -110,7 +110,7 @@ func TestNothingReadableBetweenTheProxies(t *testing.T) {
 	if r := m.once("load", "curl", "-sS", "-H", "X-Secret: swordfish", "http://web/secret-path"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	eventually(t, 5*time.Second, "the capture has grown", func() error {
+	eventually(t, 30*time.Second, "the capture has grown", func() error {
 		if info, err := os.Stat(capture); err != nil || info.Size() < 2000 {
 			return fmt.Errorf("%v %v", info, err)
 		}
@@ -136,12 +136,12 @@ func TestStrangersAreRefused(t *testing.T) {
 	web := m.nginx("web", "v1", "hello")
 	m.ready("web", 1)
 	at := m.endpoints("web")[0].Address
-	c := &http.Client{Timeout: 5 * time.Second}
+	c := &http.Client{Timeout: 30 * time.Second}
 	if resp, err := c.Get("http://" + at + "/"); err == nil {
 		resp.Body.Close()
 		t.Errorf("a plaintext client got %s", resp.Status)
 	}
-	eventually(t, 5*time.Second, "the reason is in the log", func() error {
+	eventually(t, 30*time.Second, "the reason is in the log", func() error {
 		if !strings.Contains(web.err.String(), "reason=plaintext") {
 			return fmt.Errorf("log: %s", clip(web.err.String()))
 		}

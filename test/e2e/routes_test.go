@@ -88,7 +88,7 @@ func TestTapAndExplain(t *testing.T) {
 	m.must("apply", "--wait", "-f", m.file("route.yaml", strings.ReplaceAll(canary, "web-v2", "web-v1")))
 	tap := start(t, []string{"WEFT_SOCKET=" + m.socket}, bin(t, "weft"), "tap", "--to", "web")
 	id := regexp.MustCompile(`req id=([0-9a-f]{32}) proxy=out .* :method=GET .*:path=/seen`)
-	eventually(t, 20*time.Second, "tap shows the request", func() error {
+	eventually(t, 60*time.Second, "tap shows the request", func() error {
 		_ = m.once("load", "curl", "-sS", "http://web/seen")
 		if !id.MatchString(tap.out.String()) {
 			return fmt.Errorf("tap: %s", clip(tap.out.String()))
@@ -159,7 +159,7 @@ func TestControlPlaneLoss(t *testing.T) {
 	}
 	m.serve = start(t, nil, bin(t, "weft"), m.args...)
 	m.awaitReady()
-	eventually(t, 20*time.Second, "the proxy is back", func() error {
+	eventually(t, 60*time.Second, "the proxy is back", func() error {
 		if !strings.Contains(m.must("proxy-status"), "web-") {
 			return fmt.Errorf("not yet")
 		}

@@ -424,7 +424,7 @@ func TestIntermediateRenewal(t *testing.T) {
 		t.Fatal("not renewed")
 	}
 	// The other control plane takes it over by its watch.
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for !bytes.Equal(b.mat.Load().inter.Cert.Raw, second.Raw) {
 		if time.Now().After(deadline) {
 			t.Fatal("the other control plane keeps the old intermediate")

@@ -100,7 +100,7 @@ func (control) CreateJoinToken(_ context.Context, r *connect.Request[adminv1.Cre
 // waitFor polls until ok, at most 15 s.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("in vain waited for ", what)
 		}

@@ -100,7 +100,7 @@ func (f *fixture) awaitStart(t *testing.T, done chan outcome) Status {
 		return s
 	case o := <-done:
 		t.Fatalf("ended early: %d %v\n%s", o.code, o.err, f.logs)
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("not started: ", f.logs)
 	}
 	return Status{}
