@@ -215,22 +215,23 @@ func (s *h1server) serveEither() {
 	w, raw := s.w, s.c.raw
 	buf := w.loop.Get(loop.SmallBuffer)
 	_ = raw.SetReadDeadline(w.loop.Now().Add(headTimeout))
-	n, kind, err := w.sniff(raw, buf, 0, model.HTTP)
+	h := &hearing{w: w, raw: raw, o: s.o, declared: model.HTTP, buf: buf}
+	kind, err := h.first(-1)
 	_ = raw.SetReadDeadline(time.Time{})
 	switch {
 	case err != nil:
 		w.loop.Put(buf)
 		s.close()
-	case !maybeHTTP(buf[:n]):
+	case !maybeHTTP(buf[:h.n]):
 		w.refused(s.o.remote, flagBadRequest, errNotHTTP) // who sent this understands no answer of ours
 		w.loop.Put(buf)
 		s.close()
 	case kind == speaksH2:
 		delete(w.servers, s)
-		w.serveH2Conn(raw, nil, s.o, buf[:n])
+		w.serveH2Conn(raw, nil, s.o, buf[:h.n])
 		w.loop.Put(buf)
 	default:
-		s.c.buf, s.c.w = buf, n
+		s.c.buf, s.c.w = buf, h.n
 		s.serve()
 	}
 }

@@ -53,6 +53,9 @@ func (x *exchange) observe() {
 	if x.opaque && x.answered {
 		x.w.rec.ConnectionClosed(r.Series)
 	}
+	if s, ok := x.down.(*rawStream); ok && s.turned != unknown {
+		return // its requests have records of their own
+	}
 	x.w.rec.Close(r, x.w.loop.Now())
 	x.w.logged()
 }

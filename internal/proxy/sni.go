@@ -2,13 +2,9 @@ package proxy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/loop"
 	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -78,35 +74,16 @@ func (s *service) helloWait(port uint16, declared model.Protocol) (wait time.Dur
 	return wait, ok
 }
 
-// serveNamed serves a connection that may begin with a hello. It reports what else it has read: n bytes in buf, when
-// the connection is none of TLS and its protocol is still to be found out; served is false then.
-func (w *worker) serveNamed(raw *loop.Conn, o *origin, wait time.Duration, declared model.Protocol, buf []byte) (n int, served bool) {
-	_ = raw.SetReadDeadline(w.loop.Now().Add(wait))
-	n, err := raw.Read(buf)
-	_ = raw.SetReadDeadline(time.Time{})
-	silent := errors.Is(err, os.ErrDeadlineExceeded)
-	if err != nil && !silent && (err != io.EOF || n == 0) {
-		_ = raw.Close()
-		w.closedDownstream()
-		return 0, true
+// serveHello serves a connection that begins with a hello.
+func (w *worker) serveHello(h *hearing) {
+	l := &listening{Conn: h.raw, kept: bytes.Clone(h.buf[:h.n])}
+	w.loop.Put(h.buf)
+	var err error
+	h.o.sni, err = l.serverName(w)
+	if h.o.hello = err == nil; err != nil {
+		w.log.Debug("bytes like a hello of TLS are none", "remote", h.o.remote.String(), "error", err)
 	}
-	switch {
-	case n > 0 && buf[0] == recordHandshake:
-		l := &listening{Conn: raw, kept: bytes.Clone(buf[:n])}
-		o.sni, err = l.serverName(w)
-		if o.hello = err == nil; err != nil {
-			w.log.Debug("bytes like a hello of TLS are none", "remote", o.remote.String(), "error", err)
-		}
-		w.serveTCP(raw, nil, o, l.kept)
-	case silent || declared == model.TCP:
-		if n == 0 && wait <= detectWait && len(w.spoken) < maxPooled {
-			w.spoken[portKey{o.service, o.port}] = true // the server speaks first
-		}
-		w.serveTCP(raw, nil, o, buf[:n])
-	default:
-		return n, false
-	}
-	return 0, true
+	w.serveTCP(h.raw, nil, h.o, l.kept)
 }
 
 // routeName takes the rule for the server name of a connection. found is false when rules for bytes, or the service

@@ -117,6 +117,25 @@ func TestServerNamesLeaveHTTPAlone(t *testing.T) {
 	}
 }
 
+// TestServerNamesOfSilentClients has a client send its hello when its connection has been carried to the service itself:
+// it goes by the name all the same.
+func TestServerNamesOfSilentClients(t *testing.T) {
+	accepted := make(chan struct{}, 8)
+	front := rawProgram(t, func(_ *net.TCPConn, r *bufio.Reader) {
+		accepted <- struct{}{}
+		if _, err := r.Peek(1); err == nil {
+			t.Error("the service itself got the hello")
+		}
+	})
+	raw := dialRaw(t, newLab(t).named("TLSRoute", model.Auto, front))
+	<-accepted
+	raw.send(hello(t, "a.example"))
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(raw.r, first); err != nil || first[0] != recordHandshake {
+		t.Errorf("a hello after a while got %q, %v", first, err)
+	}
+}
+
 // TestServerNamesBeforeBytes has rules for bytes take what rules for names do not.
 func TestServerNamesBeforeBytes(t *testing.T) {
 	nobody := rawProgram(t, func(c *net.TCPConn, _ *bufio.Reader) { _, _ = io.WriteString(c, "the service") })

@@ -30,7 +30,9 @@ type rawStream struct {
 	lease lease    // of a connection to an endpoint
 	head  message.Head
 
-	first    []byte // read already, while the protocol was found out
+	first    []byte   // read already, while the protocol was found out
+	hearing  *hearing // until either side has spoken, where that shows what the client speaks
+	turned   speech   // what it turned out to speak
 	buf      []byte
 	recvDone bool
 	sendDone bool
@@ -49,13 +51,16 @@ func newRawStream(w *worker, conn *loop.Conn, t *secured, first []byte) *rawStre
 
 // serveTCP carries a program's connection to the port of the service it called. The bytes in first were read already.
 func (w *worker) serveTCP(raw *loop.Conn, t *secured, o *origin, first []byte) {
-	s := newRawStream(w, raw, t, first)
+	w.carry(newRawStream(w, raw, t, first), o)
+	w.closedDownstream()
+}
+
+func (w *worker) carry(s *rawStream, o *origin) {
 	s.head.Status, s.head.Method, s.head.Authority = 0, "CONNECT", o.called()
 	x := w.newExchange(o, s)
 	x.req, x.opaque = &s.head, true
 	x.serve()
 	w.freeExchange(x)
-	w.closedDownstream()
 }
 
 func (s *rawStream) HTTP2() bool { return false }
@@ -83,7 +88,14 @@ func (s *rawStream) Data() ([]byte, error) {
 	if s.buf == nil {
 		s.buf = s.w.loop.Get(loop.LargeBuffer)
 	}
-	n, err := s.read(s.buf)
+	into := s.buf
+	if s.hearing != nil {
+		into = s.buf[:loop.SmallBuffer]
+	}
+	n, err := s.read(into)
+	if s.hearing != nil && n > 0 {
+		n, err = s.hear(n)
+	}
 	if err == io.EOF && s.conn.Broken() && !s.sendDone {
 		err = syscall.ECONNRESET // after a FIN the kernel says nothing else of a reset that follows
 	}
@@ -159,6 +171,9 @@ func (s *rawStream) SendHead(*message.Head, bool) error { return nil }
 
 func (s *rawStream) SendData(p []byte, end bool) error {
 	if len(p) > 0 {
+		if s.hearing != nil {
+			s.heard(p)
+		}
 		if err := s.write(p); err != nil {
 			s.failed = true
 			return err
@@ -177,6 +192,9 @@ func (s *rawStream) Flush() error { return nil }
 
 // Abort resets: the program must not take what it has for the whole.
 func (s *rawStream) Abort(abortReason) {
+	if s.turned != unknown {
+		return // the connection goes on
+	}
 	s.failed = true
 	s.conn.Abort()
 }
@@ -185,6 +203,9 @@ func (s *rawStream) Finish() {
 	s.giveBack()
 	delete(s.w.tunnels, s)
 	defer s.lease.end()
+	if s.turned != unknown {
+		return
+	}
 	if s.failed || !s.recvDone || !s.sendDone {
 		s.conn.Abort()
 		return

@@ -67,10 +67,11 @@ type localKey struct {
 	http2 bool
 }
 
-// portKey names a port of a service.
+// portKey names a port of a service, or an address outside the mesh.
 type portKey struct {
 	service model.ServiceName
 	port    uint16
+	dst     netip.AddrPort
 }
 
 func newWorker(e *Engine, l *loop.Loop) *worker {

@@ -159,8 +159,7 @@ spec:
 // and as much of the answers that come late in a piece of time.
 const globalExcess = 1000 + 100 + 100
 
-// limitedService joins an HTTP server as web. It says that it speaks HTTP: on a busy machine a client that is silent for
-// a moment would be taken for one whose server speaks first, and what follows is not counted.
+// limitedService joins an HTTP server as web.
 func (m *mesh) limitedService() {
 	m.t.Helper()
 	port := fmt.Sprint(freePort(m.t))
