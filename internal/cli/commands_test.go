@@ -110,7 +110,7 @@ func TestServer(t *testing.T) {
 
 func TestTop(t *testing.T) {
 	f := &fake{}
-	r := world{socket: f.serve(t)}.weft(t, "top", "--once", "--interval", "100ms")
+	r := world{socket: f.serve(t)}.weft(t, "top", "--once", "--interval", "1m")
 	// A stream that ends by itself is an error.
 	if r.code != ExitUnavailable {
 		t.Errorf("%+v", r)

@@ -166,7 +166,7 @@ func TestStandaloneTenThousandRoutes(t *testing.T) {
 		t.Fatal(problems.Err())
 	}
 	out := CompileStandalone(StandaloneInput{Resources: resources})
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); took > 90*time.Second {
 		t.Errorf("10,000 routes took %v", took) // about 1 s; the bound allows for a busy machine and the race detector
 	}
 	if len(out.Problems) != 0 || len(out.Snapshot.Sockets) != 2 || len(out.Snapshot.Sockets[0].Listeners[0].Rules) != 10_000 {

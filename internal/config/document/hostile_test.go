@@ -32,7 +32,7 @@ func TestHostileInputIsCheap(t *testing.T) {
 	} {
 		start := time.Now()
 		_, problems := Parse("f", []byte(text), Limits{})
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s: %v", name, took)
 		} else if took > time.Second {
 			t.Logf("%s: %v", name, took)

@@ -18,10 +18,10 @@ const probeEvery = 500 * time.Millisecond
 // ctx ends, but gives up at once where TLS is refused by all: trying again cannot help.
 func probe(ctx context.Context, endpoints []string, conf *tls.Config) error {
 	began := time.Now()
+	reasons := make([]string, len(endpoints))
 	for {
 		refused := 0
-		var reasons []string
-		for _, e := range endpoints {
+		for i, e := range endpoints {
 			err := probeOne(ctx, e, conf)
 			if err == nil {
 				return nil
@@ -29,7 +29,9 @@ func probe(ctx context.Context, endpoints []string, conf *tls.Config) error {
 			if _, ok := errors.AsType[*tlsError](err); ok {
 				refused++
 			}
-			reasons = append(reasons, e+" ("+err.Error()+")")
+			if reasons[i] == "" || ctx.Err() == nil { // that our own time is up says less than what was before
+				reasons[i] = e + " (" + err.Error() + ")"
+			}
 		}
 		if refused == len(endpoints) {
 			return &Error{

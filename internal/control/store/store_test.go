@@ -265,7 +265,7 @@ func TestUnreachableCluster(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err = Open(ctx, Options{URL: "etcd://" + addr})
 	wantError(t, err, ErrUnreachable, exitUnavailable, addr, "connection refused", "within")
