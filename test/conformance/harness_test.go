@@ -260,7 +260,7 @@ func newMesh(t testing.TB) *mesh {
 	start(t, nil, weft, "serve", "--data-dir", filepath.Join(dir, "data"), "--socket", m.socket)
 	deadline := time.Now().Add(60 * time.Second)
 	for {
-		out, err := exec.Command(weft, "version", "--socket", m.socket).CombinedOutput()
+		out, err := exec.Command(weft, "get", "services", "--socket", m.socket).CombinedOutput()
 		if err == nil {
 			return m
 		}
