@@ -127,7 +127,8 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 // backend reports why a reference does not resolve. One to another namespace needs a ReferenceGrant there (GEP-709).
 func (c *compiler) backend(from ResourceKey, name model.ServiceName, port uint16) (f *failure, remedy string) {
 	if !c.granted(from, name) {
-		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", name)},
+		what, _ := referrer(from)
+		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the %s", name, what)},
 			"allow it with a ReferenceGrant in namespace " + name.Namespace
 	}
 	s := c.resolve(name)
@@ -142,12 +143,13 @@ func (c *compiler) backend(from ResourceKey, name model.ServiceName, port uint16
 	return nil, ""
 }
 
-// granted reports whether a route may send requests to a service.
+// granted reports whether a route may send requests to a service, or a policy have it asked.
 func (c *compiler) granted(from ResourceKey, to model.ServiceName) bool {
 	if from.Namespace == to.Namespace {
 		return true
 	}
-	by := gateway.GrantFrom{Group: gateway.Group, Kind: from.Kind, Namespace: from.Namespace}
+	_, group := referrer(from)
+	by := gateway.GrantFrom{Group: group, Kind: from.Kind, Namespace: from.Namespace}
 	return slices.ContainsFunc(c.grants[to.Namespace], func(g *gateway.Grant) bool {
 		return g.Allows(by, gateway.GrantTo{Kind: "Service", Name: to.Name})
 	})

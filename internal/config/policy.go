@@ -61,6 +61,8 @@ type policyPlace struct {
 	other  func(t target) (*failure, string) // why a target that is no route is not found, and a remedy
 	warn   func(r *Resource, at gateway.Position, message, remedy string)
 	status map[ResourceKey][]Condition
+
+	asked func(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) // why a service cannot be asked, and a remedy
 }
 
 // collectPolicies finds what policies say of each target. They come in the order of precedence: of two policies
@@ -95,6 +97,7 @@ func routesByKey(resources []Resource) map[ResourceKey]*gateway.Route {
 
 // add attaches one policy to its targets and says in its status what became of it.
 func (ps *policies) add(r *Resource, p *native.Policy, place *policyPlace) {
+	p, resolved := place.resolveAsked(r, p)
 	fields := p.Fields()
 	var missing, conflicts []failure
 	holds := len(fields) == 0
@@ -124,7 +127,7 @@ func (ps *policies) add(r *Resource, p *native.Policy, place *policyPlace) {
 		c.Status = "True"
 		conditions = append(conditions, c)
 	}
-	place.status[r.Key] = conditions
+	place.status[r.Key] = append(conditions, resolved...)
 }
 
 // take returns those of the fields that another policy has. The nil targeted has none.

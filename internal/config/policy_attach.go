@@ -13,7 +13,7 @@ import (
 // attachPolicies gives services and rules what the TrafficPolicies say of them, when all rules are in their places.
 // What is said in Weft's own dialect stands before what Istio's says of the same.
 func (c *compiler) attachPolicies(resources []Resource) {
-	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.mesh.Status}
+	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.mesh.Status, asked: c.asked}
 	ps := collectPolicies(resources, place)
 	if ps == nil {
 		return
@@ -75,7 +75,7 @@ func (m *Mesh) InboundPolicy(n model.ServiceName) *model.Policy {
 // attachPolicies gives services and rules what the TrafficPolicies say of them, between compiling services and
 // opening sockets.
 func (c *standalone) attachPolicies(resources []Resource) {
-	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.out.Status}
+	place := &policyPlace{other: c.findTarget, warn: c.warn, status: c.out.Status, asked: c.asked}
 	ps := collectPolicies(resources, place)
 	if ps == nil {
 		return

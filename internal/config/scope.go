@@ -8,13 +8,15 @@ import (
 )
 
 // Scope returns what the proxy of workload w runs when it calls the services of those names: these, and
-// every service that the backends and mirrors of their rules name, and so on. Names that the mesh does not have are
+// every service that the backends and mirrors of their rules name, or that is asked about requests, and so on. Names that the mesh does not have are
 // left out. Services are sorted; the same input gives the same JSON, byte for byte.
 func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot {
 	out := &model.Snapshot{Revision: m.Revision, TrustDomain: m.TrustDomain, Workload: w}
 	out.Workload.Policy = m.InboundPolicy(w.Service)
 	seen := make(map[model.ServiceName]bool, len(names))
 	todo := slices.Clone(names)
+	need := func(n model.ServiceName) { todo = append(todo, n) }
+	out.Workload.Policy.EachAsked(need)
 	for len(todo) > 0 {
 		n := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -27,14 +29,7 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 			continue
 		}
 		out.Services = append(out.Services, s)
-		for i := range s.Rules {
-			for j := range s.Rules[i].Backends {
-				todo = append(todo, s.Rules[i].Backends[j].Service)
-			}
-			for j := range s.Rules[i].Filters.Mirrors {
-				todo = append(todo, s.Rules[i].Filters.Mirrors[j].Service)
-			}
-		}
+		s.EachUsed(need)
 	}
 	slices.SortFunc(out.Services, func(a, b model.Service) int {
 		return cmp.Or(cmp.Compare(a.Name.Namespace, b.Name.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))

@@ -61,6 +61,7 @@ func CompileStandalone(in StandaloneInput) *Standalone {
 	if dialect != nil {
 		dialect.apply(resources)
 	}
+	c.useAsked(resources)
 	c.compileServices()
 	c.attachPolicies(resources)
 	c.sockets()

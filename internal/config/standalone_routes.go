@@ -202,9 +202,10 @@ func (c *standalone) useService(kind string, name model.ServiceName, port uint16
 
 // backend reports why a reference does not resolve.
 func (c *standalone) backend(key ResourceKey, name model.ServiceName, port uint16) (f *failure, remedy string) {
-	from := gateway.GrantFrom{Group: gateway.Group, Kind: key.Kind, Namespace: key.Namespace}
+	what, group := referrer(key)
+	from := gateway.GrantFrom{Group: group, Kind: key.Kind, Namespace: key.Namespace}
 	if !c.granted(from, name.Namespace, gateway.GrantTo{Kind: "Service", Name: name.Name}) {
-		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the route", name)},
+		return &failure{ReasonRefNotPermitted, fmt.Sprintf("service %s is in another namespace than the %s", name, what)},
 			"allow it with a ReferenceGrant in namespace " + name.Namespace
 	}
 	r := c.services[name]

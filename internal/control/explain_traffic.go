@@ -111,6 +111,10 @@ func (e *explanation) policy(p *model.Policy) {
 	ref := policyRef(p.Ref)
 	tell := func(what, how string) { e.step("policy", true, what, how, ref) }
 	for _, l := range p.Limits {
+		if l.Service != nil {
+			tell("rate limit "+l.Name, askedText(&l))
+			continue
+		}
 		scope := "at each proxy"
 		if l.Global {
 			scope = fmt.Sprintf("at all proxies together, in any time at most %.0f more than that rate gives", resilience.Excess(&l))
@@ -141,6 +145,19 @@ func (e *explanation) policy(p *model.Policy) {
 	if s := p.Session; s != nil {
 		tell("session", "the endpoint named by the client's "+firstOf(s.Cookie, s.Header)+" is kept while it is healthy")
 	}
+}
+
+// askedText shows a limit that a service decides on.
+func askedText(l *model.RateLimit) string {
+	s := l.Service
+	then := "pass"
+	if s.FailClosed {
+		then = "are answered 503"
+	}
+	if s.Invalid != "" {
+		return fmt.Sprintf("requests %s: nobody can be asked: %s", then, s.Invalid)
+	}
+	return fmt.Sprintf("%s is asked first (port %d, domain %s) and has %s; without its answer requests %s", s.Service, s.Port, s.Domain, s.Patience(), then)
 }
 
 func mirrorDiffText(d *model.MirrorDiff) string {

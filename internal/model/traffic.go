@@ -173,12 +173,13 @@ type RateLimit struct {
 	Name     string        `json:"name"`
 	Domain   string        `json:"domain,omitempty"`  // limits of one Domain and Name share their counters; "": those of one Policy.Ref
 	Matches  []Match       `json:"matches,omitempty"` // which requests count; none means every one
-	Requests uint32        `json:"requests"`
-	Per      time.Duration `json:"per"`              // of Requests: 1 s to 24 h
-	Burst    uint32        `json:"burst,omitempty"`  // how many may come at once; Requests when 0
-	Key      LimitKey      `json:"key,omitzero"`     // a bucket for each value; zero: one for all
-	Status   int           `json:"status,omitempty"` // of the answer; 429 when 0
-	Global   bool          `json:"global,omitempty"` // one bucket for all proxies, from which they lease; see resilience.Tenant
+	Requests uint32        `json:"requests"`          // 0 with Service
+	Per      time.Duration `json:"per"`               // of Requests: 1 s to 24 h; 0 with Service
+	Burst    uint32        `json:"burst,omitempty"`   // how many may come at once; Requests when 0
+	Key      LimitKey      `json:"key,omitzero"`      // a bucket for each value; zero: one for all
+	Status   int           `json:"status,omitempty"`  // of the answer; 429 when 0
+	Global   bool          `json:"global,omitempty"`  // one bucket for all proxies, from which they lease; see resilience.Tenant
+	Service  *LimitService `json:"service,omitempty"` // that is asked, in place of a count
 }
 
 // LimitKey is what requests are counted by. At most one is set.

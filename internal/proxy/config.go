@@ -182,17 +182,12 @@ func (c *config) table(rules []model.Rule, ordered bool) (*route.Table, error) {
 // clientPolicy is what of a service's policy its clients' proxies see to. Its rate limits are the servers' proxies'
 // business, where there are any: only they see all clients.
 func clientPolicy(s *model.Service) *model.Policy {
-	if s.Policy == nil || len(s.Policy.Limits) == 0 {
+	if !s.LimitedByServers() {
 		return s.Policy
 	}
-	for i := range s.Endpoints {
-		if !s.Endpoints[i].Plain {
-			p := *s.Policy
-			p.Limits = nil
-			return &p
-		}
-	}
-	return s.Policy
+	p := *s.Policy
+	p.Limits = nil
+	return &p
 }
 
 // meshDomain ends the full name of a service: reviews.default.mesh.

@@ -40,6 +40,7 @@ const (
 	fromMesh                       // another proxy
 	fromGateway                    // a client of a gateway's listener
 	fromMirror                     // a copy of a request
+	fromQuestion                   // a question about a request
 	fromChecker                    // a health check
 )
 

@@ -40,6 +40,7 @@ const (
 	flagTimeout      = "timeout"         // it took longer than a policy allows: 504
 	flagLimit        = "upstream_limit"  // a bound of the service was reached: 503
 	flagRateLimit    = "rate_limited"    // a rate limit said no: 429
+	flagUnchecked    = "unchecked"       // a service that has to be asked first did not answer: 503
 	flagBudget       = "retry_budget"    // the answer stands because the budget for retries is used up
 	flagDeadline     = "deadline"        // the caller does not wait any longer: 504
 	flagFault        = "fault"           // made on purpose by a policy
@@ -108,13 +109,22 @@ func (x *exchange) reply(f *Failure) error {
 		h.Add("grpc-status", x.rec.GRPCStatus)
 		h.Add("grpc-message", grpcMessage(text[:len(text)-1]))
 		h.Add(failureHeader, f.Flag)
+		if v := x.verdict; v != nil {
+			v.tell(h)
+			h.Set("content-type", kind)
+		}
 		return x.down.SendHead(h, true)
 	}
 	h.Status = f.Status
-	h.Length = int64(len(text))
 	h.Add("content-type", "text/plain; charset=utf-8")
 	h.Add(failureHeader, f.Flag)
-	if x.retryAfter > 0 {
+	if v := x.verdict; v != nil {
+		if v.tell(h); v.body != nil {
+			text = string(v.body)
+		}
+	}
+	h.Length = int64(len(text))
+	if x.retryAfter > 0 && h.Get("retry-after") == "" {
 		// In whole seconds, and rather late than early (RFC 9110, section 10.2.3).
 		h.Add("retry-after", strconv.FormatInt(int64((x.retryAfter+time.Second-1)/time.Second), 10))
 	}

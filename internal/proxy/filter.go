@@ -16,6 +16,7 @@ type local struct {
 	madeBody   string
 	grpcStatus string        // of an answer of ours, where another than that of its HTTP status
 	retryAfter time.Duration // told by an answer of ours; 0: nothing is said
+	verdict    *verdict      // of services that were asked about the request; nil: nothing
 	corsOrigin string        // of the request, where the rule has a policy for it
 	setCookie  string        // that names the client from now on
 	token      token         // of the session that the client is in
@@ -35,10 +36,16 @@ func (x *exchange) protect() *Failure {
 		}
 	}
 	if x.plan == nil {
+		if own := x.w.config.own; own != nil && x.o.kind == fromMesh && !x.opaque {
+			return x.askLimits(own) // what is counted here has been, by routeInbound
+		}
 		return nil
 	}
 	if !x.opaque {
 		if f := x.limited(x.plan); f != nil {
+			return f
+		}
+		if f := x.askLimits(x.plan); f != nil {
 			return f
 		}
 		for i := range x.plan.faults {

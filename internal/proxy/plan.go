@@ -23,6 +23,7 @@ type plan struct {
 	diff       *model.MirrorDiff
 	faults     []fault
 	limits     []*limit
+	asks       []*limit // those that services decide on
 }
 
 // fault is a compiled model.Fault.
@@ -57,9 +58,13 @@ func newPlan(p *model.Policy) (*plan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("policy %s/%s: rate limit %s: %w", p.Ref.Namespace, p.Ref.Name, p.Limits[i].Name, err)
 		}
-		out.limits = append(out.limits, l)
+		if l.Service != nil {
+			out.asks = append(out.asks, l)
+		} else {
+			out.limits = append(out.limits, l)
+		}
 	}
-	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && out.hedge == nil && out.diff == nil && len(out.faults)+len(out.limits) == 0 {
+	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && out.hedge == nil && out.diff == nil && len(out.faults)+len(out.limits)+len(out.asks) == 0 {
 		return nil, nil
 	}
 	return out, nil

@@ -66,6 +66,9 @@ func (x *exchange) respond() *Failure {
 
 // shapeAnswer makes the changes to the answer that rule and backend ask for.
 func (x *exchange) shapeAnswer(h *message.Head) {
+	if x.verdict != nil {
+		x.verdict.tell(h)
+	}
 	if x.plan != nil || x.setCookie != "" {
 		x.keepSession(h)
 	}

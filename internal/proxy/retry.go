@@ -36,7 +36,7 @@ func (x *exchange) again(f *Failure, attempt int) bool {
 	}
 	if f != nil && f.Stage == "stale" && x.canRetry {
 		// The connection had ended unnoticed: no fault of the endpoint, and no retry in the sense of a policy.
-		return attempt <= maxAttempts && idempotent(x.req.Method)
+		return attempt <= maxAttempts && (idempotent(x.req.Method) || x.o.kind == fromQuestion)
 	}
 	if policy == nil {
 		notProcessed := f.Flag == flagConnect || f.Flag == flagRefused

@@ -57,6 +57,8 @@ type worker struct {
 	sni         message.Head      // that tables are asked about a server name with
 	mirroring   int               // copies of requests on their way
 	mirrors     telemetry.Mirrors // how their answers compare
+	checks      telemetry.Checks  // how questions about requests were answered
+	silent      sampler           // of those that were not
 	shown       sampler           // of those that differ
 	sweeping    loop.Timer
 }
@@ -87,6 +89,7 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 		hints:     hints{},
 		spoken:    map[portKey]bool{},
 		mirrors:   telemetry.Mirrors{},
+		checks:    telemetry.Checks{},
 		entries:   map[netip.AddrPort]*entry{},
 		rec: telemetry.NewRecorder(telemetry.Options{
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,

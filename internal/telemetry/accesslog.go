@@ -64,6 +64,7 @@ func (r *Recorder) log(rec *Record, now time.Time) {
 	if rec.Err != nil {
 		w.str("error", rec.Err.Error())
 	}
+	w.str("checks", rec.Checks)
 	if rec.Attempts > 1 {
 		w.num("attempts", int64(rec.Attempts))
 	}

@@ -34,6 +34,7 @@ type Record struct {
 	GRPCStatus    string
 	Failure       string // flag; "" if all went well
 	Err           error  // cause of Failure, for people; must hold no secrets
+	Checks        string // services that were asked about it, with what came of that; "" if none was
 	Attempts      int
 	RequestBytes  uint64 // content, towards the destination
 	ResponseBytes uint64

@@ -61,7 +61,9 @@ func (s *Server) gatewayOf(st *stream, f func(model.ServiceName)) *discoveryv1.R
 	}
 	for i := range sockets {
 		for j := range sockets[i].Listeners {
-			eachBackend(sockets[i].Listeners[j].Rules, f)
+			for k := range sockets[i].Listeners[j].Rules {
+				sockets[i].Listeners[j].Rules[k].EachUsed(f)
+			}
 		}
 	}
 	key := st.gateway.key()

@@ -215,7 +215,7 @@ func (s *Server) difference(st *stream) map[string]string {
 }
 
 // desired returns what the proxy should hold: its workload, the taps, its listeners if it is a gateway, each service it subscribed to and,
-// transitively, each that a rule of those sends requests, or copies of them, to.
+// transitively, each that those send requests, copies of them or questions about them to.
 func (s *Server) desired(st *stream) map[string]string {
 	want := map[string]string{nameTaps: s.taps.GetVersion()}
 	w := s.workload(st)
@@ -228,6 +228,7 @@ func (s *Server) desired(st *stream) map[string]string {
 			queue = append(queue, n)
 		}
 	}
+	inboundPolicy(s.mesh.Services[st.workload.Service]).EachAsked(follow)
 	if st.gateway != nil {
 		want[nameGateway] = s.gatewayOf(st, follow).GetVersion()
 	}
@@ -243,25 +244,9 @@ func (s *Server) desired(st *stream) map[string]string {
 		}
 		want[ServiceResource(n)] = s.resource(key, svc, serviceResource).GetVersion()
 		want[EndpointsResource(n)] = s.resource(EndpointsResource(n), svc, endpointsResource).GetVersion()
-		eachBackend(svc.Rules, follow)
+		svc.EachUsed(follow)
 	}
 	return want
-}
-
-// eachBackend calls f with each service that rules send requests, or copies of them, to.
-func eachBackend(rules []model.Rule, f func(model.ServiceName)) {
-	for i := range rules {
-		for _, b := range rules[i].Backends {
-			if b.Invalid == "" && !b.Service.IsZero() {
-				f(b.Service)
-			}
-		}
-		for _, m := range rules[i].Filters.Mirrors {
-			if m.Invalid == "" {
-				f(m.Service)
-			}
-		}
-	}
 }
 
 // workload returns what the proxy is told of itself. That is made anew only when it has changed.

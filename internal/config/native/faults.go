@@ -111,6 +111,13 @@ func (c *checker) rateLimits(in []rateLimit, f *document.Field) []model.RateLimi
 }
 
 func (c *checker) rateLimit(r *rateLimit, f *document.Field) model.RateLimit {
+	scope := c.enum(r.Scope, []string{scopeLocal, scopeGlobal, scopeService}, f.Key("scope"))
+	if scope == scopeService {
+		return c.askedLimit(r, f)
+	}
+	if c.doc.Has(f.Key("service")) {
+		c.addKey(f.Key("service"), "is of a limit that a service decides on, and the scope is "+scope, "write scope: service, or remove it")
+	}
 	if r.Requests == nil {
 		c.add(f.Key("requests"), "is missing", "write how many requests may pass")
 	}
@@ -122,7 +129,7 @@ func (c *checker) rateLimit(r *rateLimit, f *document.Field) model.RateLimit {
 		Burst:    uint32(c.integer(r.Burst, 1, maxRequests, 0, f.Key("burst"))),
 		Status:   c.integer(r.Status, 400, 599, 0, f.Key("status")),
 	}
-	if c.enum(r.Scope, []string{"local", "global"}, f.Key("scope")) == "global" {
+	if scope == scopeGlobal {
 		out.Global = true
 		c.global = append(c.global, c.position(f.Key("scope")))
 	}

@@ -135,7 +135,8 @@ func checkBounds(t *testing.T, p *Policy) {
 			share("abort", f.AbortShare)
 		}
 		for _, l := range m.Limits {
-			if l.Requests == 0 || l.Per < minPer || l.Name == "" {
+			counted := l.Requests > 0 && l.Per >= minPer
+			if counted == (l.Service != nil) || l.Name == "" {
 				t.Errorf("limit %+v", l)
 			}
 		}

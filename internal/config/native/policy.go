@@ -17,9 +17,16 @@ type Policy struct {
 	Policy    *model.Policy   // nil: nothing is said of requests
 	Upstream  *model.Upstream // nil: nothing is said of endpoints; else all targets are Services
 	Global    []Position      // where rate limits are said to be counted for all proxies
+	Asked     []AskedAt       `json:",omitempty"` // the services that rate limits ask
 
 	// Clients is what is said of who connects; nil is nothing; else all targets are Gateways.
 	Clients *model.ProxyClients `json:",omitempty"`
+}
+
+// AskedAt is where a rate limit names the service that it asks.
+type AskedAt struct {
+	Limit int // index in Policy.Limits
+	At    Position
 }
 
 // Target is what a policy is for, in the policy's own namespace.
@@ -67,6 +74,9 @@ func Parse(d *document.Document) (*Policy, document.Problems) {
 	ref := model.PolicyRef{Kind: d.Kind, Namespace: d.Namespace, Name: d.Name, File: d.File, Line: d.Line}
 	out.Policy = c.policy(&in.Spec, f)
 	out.Global = c.global
+	if out.Policy != nil {
+		out.Asked = c.askedAt(out.Policy.Limits, f.Key("rateLimits"))
+	}
 	out.Upstream = c.upstream(&in.Spec, f)
 	c.gatewayOnly(out.Targets, f)
 	out.Clients = c.clients(in.Spec.Clients, f.Key("clients"))

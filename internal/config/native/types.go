@@ -103,6 +103,34 @@ type rateLimit struct {
 	Key      *limitKey `json:"key"`
 	Status   *int64    `json:"status"`
 	Scope    string    `json:"scope"`
+
+	Service *limitService `json:"service"`
+}
+
+type limitService struct {
+	Name        string            `json:"name"`
+	Namespace   *string           `json:"namespace"`
+	Port        *int64            `json:"port"`
+	Domain      string            `json:"domain"`
+	Descriptors []limitDescriptor `json:"descriptors"`
+	Hits        *int64            `json:"hits"`
+	Timeout     duration          `json:"timeout"`
+	FailOpen    *bool             `json:"failOpen"`
+}
+
+type limitDescriptor struct {
+	Entries []limitEntry `json:"entries"`
+}
+
+type limitEntry struct {
+	Key      string  `json:"key"`
+	Value    *string `json:"value"`
+	Header   *string `json:"header"`
+	Path     bool    `json:"path"`
+	Method   bool    `json:"method"`
+	Identity bool    `json:"identity"`
+	Source   bool    `json:"source"`
+	Optional bool    `json:"optional"`
 }
 
 type limitKey struct {

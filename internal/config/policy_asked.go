@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/config/native"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// resolveAsked returns the policy with its references to rate-limit services resolved, and why some are not: those say so
+// themselves, and the proxies take them for services that do not answer. It appends a condition to the policy's status.
+func (place *policyPlace) resolveAsked(r *Resource, p *native.Policy) (*native.Policy, []Condition) {
+	if len(p.Asked) == 0 {
+		return p, nil
+	}
+	out, policy := *p, *p.Policy
+	policy.Limits = slices.Clone(policy.Limits)
+	out.Policy = &policy
+	var bad []failure
+	for _, a := range p.Asked {
+		s := *policy.Limits[a.Limit].Service
+		policy.Limits[a.Limit].Service = &s
+		f, remedy := asksItself(p, s.Service)
+		if f == nil {
+			f, remedy = place.asked(r.Key, s.Service, s.Port)
+		}
+		if f != nil {
+			s.Invalid = f.reason + ": " + f.message
+			bad = append(bad, *f)
+			place.warn(r, a.At, f.message, remedy)
+		}
+	}
+	return &out, []Condition{newCondition(ConditionResolvedRefs, ReasonResolvedRefs, bad)}
+}
+
+// asksItself refuses a policy of the service that it has asked: each question would lead to another.
+func asksItself(p *native.Policy, asked model.ServiceName) (*failure, string) {
+	if slices.ContainsFunc(p.Targets, func(t native.Target) bool {
+		return t.Kind == native.KindService && asked == (model.ServiceName{Namespace: p.Namespace, Name: t.Name})
+	}) {
+		return &failure{reasonUnsupported, fmt.Sprintf("service %s would be asked about the requests by which it is asked", asked)},
+			"leave the service that is asked out of the targets"
+	}
+	return nil, ""
+}
+
+// reasonUnsupported is the reason of a reference that leads to something, but to nothing that can be used.
+const reasonUnsupported = "UnsupportedValue"
+
+// speaksGRPC reports why a port cannot be asked by gRPC.
+func speaksGRPC(name model.ServiceName, port uint16, p model.Protocol) (*failure, string) {
+	if p != model.HTTP && p != model.TCP {
+		return nil, ""
+	}
+	return &failure{"UnsupportedProtocol", fmt.Sprintf("port %d of service %s carries %s, and the rate-limit protocol is gRPC", port, name, p)},
+		"write appProtocol: grpc at the port of the Service"
+}
+
+// asked reports why the mesh's proxies cannot ask a service.
+func (c *compiler) asked(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) {
+	if f, remedy := c.backend(from, name, port); f != nil {
+		return f, remedy
+	}
+	p, _ := c.resolve(name).Port(port)
+	return speaksGRPC(name, port, p.Protocol)
+}
+
+// asked reports why the gateway cannot ask a service.
+func (c *standalone) asked(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) {
+	if f, remedy := c.backend(from, name, port); f != nil {
+		return f, remedy
+	}
+	for _, p := range c.services[name].body.(*gateway.Service).Ports {
+		if p.Number == port {
+			if f, remedy := speaksGRPC(name, port, c.portProtocol(name, p)); f != nil {
+				return f, remedy
+			}
+		}
+	}
+	switch own, whole := c.portTLS(name, port); {
+	case own != nil && own.invalid == "":
+		return &failure{reasonUnsupported, fmt.Sprintf("port %d of service %s has TLS of its own, by which it cannot be asked", port, name)},
+			"write the BackendTLSPolicy for the whole Service, without sectionName"
+	case own != nil:
+		return &failure{reasonUnsupported, own.invalid}, ""
+	case whole != nil && whole.invalid != "":
+		return &failure{reasonUnsupported, whole.invalid}, ""
+	}
+	return nil, ""
+}
+
+// useAsked has the services compiled that policies ask, by gRPC.
+func (c *standalone) useAsked(resources []Resource) {
+	for i := range resources {
+		p, ok := resources[i].body.(*native.Policy)
+		if !ok {
+			continue
+		}
+		for _, a := range p.Asked {
+			s := p.Policy.Limits[a.Limit].Service
+			if f, _ := c.asked(resources[i].Key, s.Service, s.Port); f == nil {
+				c.useService("GRPCRoute", s.Service, s.Port)
+			}
+		}
+	}
+}
+
+// referrer is how messages call what refers to a service, and the group of its kind.
+func referrer(key ResourceKey) (what, group string) {
+	if key.Kind == "TrafficPolicy" {
+		return "policy", native.Group
+	}
+	return "route", gateway.Group
+}

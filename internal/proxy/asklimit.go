@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weft-mesh/weft/internal/envoyrpc"
+	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Rate limits that a service decides on (model.LimitService): asked after the limits that are counted here, so that what
+// these refuse is not counted there.
+
+// askLimits has rate-limit services decide on a request, one after the other.
+func (x *exchange) askLimits(p *plan) *Failure {
+	for _, l := range p.asks {
+		if l.matches != nil {
+			if _, _, ok := l.matches.Match(x.req, x.port); !ok {
+				continue
+			}
+		}
+		if f := x.askLimit(l); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func (x *exchange) askLimit(l *limit) *Failure {
+	const kind = "ratelimit"
+	s := l.Service
+	r := envoyrpc.RateLimitRequest{Domain: s.Domain, Descriptors: x.descriptors(s), Hits: max(s.Hits, 1)}
+	if len(r.Descriptors) == 0 {
+		x.asked(kind, s.Service, l.Name, resultUnasked)
+		return nil
+	}
+	answer, err, f := x.askRateLimit(s, &r)
+	switch {
+	case f != nil:
+		return f
+	case err != nil && s.FailClosed:
+		x.asked(kind, s.Service, l.Name, resultUnanswered)
+		x.unanswered(kind, l.Name, s.Service, err, "refused")
+		return &Failure{"route", 503, flagUnchecked, fmt.Errorf("the rate limit %q could not be asked of %s: %w", l.Name, s.Service, err)}
+	case err != nil:
+		x.asked(kind, s.Service, l.Name, resultUnanswered)
+		x.unanswered(kind, l.Name, s.Service, err, "let pass")
+		return nil
+	}
+	if fields := fieldsOf(answer.Response); len(fields) > 0 || len(answer.Body) > 0 {
+		x.tell(fields)
+	}
+	if answer.Code == envoyrpc.RateLimitOK {
+		x.asked(kind, s.Service, l.Name, resultAllowed)
+		for _, f := range fieldsOf(answer.Request) {
+			x.req.Add(f.Name, f.Value)
+		}
+		return nil
+	}
+	x.asked(kind, s.Service, l.Name, resultDenied)
+	if len(answer.Body) > 0 {
+		x.verdict.body = answer.Body
+	}
+	x.retryAfter = answer.Reset
+	return &Failure{"route", l.refusal(), flagRateLimit, fmt.Errorf("the rate limit %q is reached, says %s", l.Name, s.Service)}
+}
+
+// tell keeps fields for the answer, besides what is kept already.
+func (x *exchange) tell(fields []message.Field) {
+	if x.verdict == nil {
+		x.verdict = &verdict{}
+	}
+	x.verdict.fields = append(x.verdict.fields, fields...)
+}
+
+// refusal is the status of what is over the limit.
+func (l *limit) refusal() int {
+	if l.Status != 0 {
+		return l.Status
+	}
+	return 429
+}
+
+// askRateLimit asks once. err says why there is no answer.
+func (x *exchange) askRateLimit(s *model.LimitService, r *envoyrpc.RateLimitRequest) (_ *envoyrpc.RateLimitResponse, err error, _ *Failure) {
+	if s.Invalid != "" {
+		return nil, errors.New(s.Invalid), nil
+	}
+	svc := x.w.config.byName[s.Service]
+	if svc == nil {
+		return nil, errNoService, nil
+	}
+	q := &inquiry{}
+	q.callGRPC(s.Service.Name+"."+s.Service.Namespace, envoyrpc.ShouldRateLimit, r.Append(nil))
+	if f := x.ask(q, svc, s.Port, s.Patience()); f != nil {
+		return nil, nil, f
+	}
+	b, err := q.reply()
+	if err != nil {
+		return nil, err, nil
+	}
+	answer, err := envoyrpc.ParseRateLimitResponse(b)
+	if err == nil && answer.Code != envoyrpc.RateLimitOK && answer.Code != envoyrpc.RateLimitOverLimit {
+		err = fmt.Errorf("it answered code %d, which is neither OK nor OVER_LIMIT", answer.Code)
+	}
+	return answer, err, nil
+}
+
+// descriptors are those that the request has all values for.
+func (x *exchange) descriptors(s *model.LimitService) [][]envoyrpc.Entry {
+	var out [][]envoyrpc.Entry
+	for i := range s.Descriptors {
+		if d := x.descriptor(s.Descriptors[i].Entries); len(d) > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (x *exchange) descriptor(entries []model.LimitEntry) []envoyrpc.Entry {
+	out := make([]envoyrpc.Entry, 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		value := e.Value
+		switch {
+		case e.Header == "host":
+			value = x.req.Authority
+		case e.Header != "":
+			value = x.req.Get(e.Header)
+		case e.Path:
+			value = x.req.PathOnly()
+		case e.Method:
+			value = x.req.Method
+		case e.Identity:
+			value = x.caller()
+		case e.Source:
+			value = x.o.remote.Addr().Unmap().String()
+		}
+		switch {
+		case value != "":
+			out = append(out, envoyrpc.Entry{Key: e.Key, Value: value})
+		case !e.Optional:
+			return nil
+		}
+	}
+	return out
+}
+
+// caller is the SPIFFE ID of who makes the request: the peer's, as it has proven, or our own workload's; "" if neither.
+func (x *exchange) caller() string {
+	switch x.o.kind {
+	case fromCapture, fromExplicit, fromUpstream:
+		return x.w.config.self
+	}
+	return x.o.peerID
+}
