@@ -73,7 +73,7 @@ spec: {ports: [{name: a, port: 80, appProtocol: http}, {name: b, port: 81, appPr
 		{"no such port", "name: ratings, port: 1", "", ReasonBackendNotFound, "service default/ratings has no port 1"},
 		{"itself", "name: reviews, port: 9080", "", reasonUnsupported, "about the requests by which it is asked"},
 		{"not allowed", "name: ratings, namespace: other, port: 81", declared, ReasonRefNotPermitted, "service other/ratings is in another namespace than the policy"},
-		{"not gRPC", "name: ratings, namespace: other, port: 80", declared + grant, "UnsupportedProtocol", "port 80 of service other/ratings carries http"},
+		{"not gRPC", "name: ratings, namespace: other, port: 80", declared + grant, "UnsupportedProtocol", "port 80 of service other/ratings carries http, and it is to be asked by grpc"},
 		{"gRPC", "name: ratings, namespace: other, port: 81", declared + grant, "", ""},
 		{"said nothing", "name: ratings, namespace: other, port: 82", declared + grant, "", ""},
 	} {

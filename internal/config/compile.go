@@ -112,6 +112,9 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 			}
 		}
 		p.rules[i].Backends, p.rules[i].Filters.Mirrors = backends, mirrors
+		p.rules[i].Filters.Auth = resolveAuth(p.rules[i].Filters.Auth, r.Key, c.asked, func(f *failure, remedy string) string {
+			return fail(route.Rules[i].AuthAt, f, remedy)
+		})
 	}
 	p.parents = make([]parentState, len(route.Parents))
 	for i, parent := range route.Parents {

@@ -62,7 +62,7 @@ type policyPlace struct {
 	warn   func(r *Resource, at gateway.Position, message, remedy string)
 	status map[ResourceKey][]Condition
 
-	asked func(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) // why a service cannot be asked, and a remedy
+	asked func(from ResourceKey, name model.ServiceName, port uint16, grpc bool) (*failure, string) // why a service cannot be asked, and a remedy
 }
 
 // collectPolicies finds what policies say of each target. They come in the order of precedence: of two policies

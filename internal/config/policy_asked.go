@@ -24,7 +24,7 @@ func (place *policyPlace) resolveAsked(r *Resource, p *native.Policy) (*native.P
 		policy.Limits[a.Limit].Service = &s
 		f, remedy := asksItself(p, s.Service)
 		if f == nil {
-			f, remedy = place.asked(r.Key, s.Service, s.Port)
+			f, remedy = place.asked(r.Key, s.Service, s.Port, true)
 		}
 		if f != nil {
 			s.Invalid = f.reason + ": " + f.message
@@ -49,32 +49,47 @@ func asksItself(p *native.Policy, asked model.ServiceName) (*failure, string) {
 // reasonUnsupported is the reason of a reference that leads to something, but to nothing that can be used.
 const reasonUnsupported = "UnsupportedValue"
 
-// speaksGRPC reports why a port cannot be asked by gRPC.
-func speaksGRPC(name model.ServiceName, port uint16, p model.Protocol) (*failure, string) {
-	if p != model.HTTP && p != model.TCP {
-		return nil, ""
+// speaks reports why a port cannot be asked, by gRPC or HTTP.
+func speaks(name model.ServiceName, port uint16, p model.Protocol, grpc bool) (*failure, string) {
+	if p == model.TCP || p == model.HTTP && grpc {
+		want := map[bool]string{true: "grpc", false: "http"}[grpc]
+		return &failure{"UnsupportedProtocol", fmt.Sprintf("port %d of service %s carries %s, and it is to be asked by %s", port, name, p, want)},
+			"write appProtocol: " + want + " at the port of the Service"
 	}
-	return &failure{"UnsupportedProtocol", fmt.Sprintf("port %d of service %s carries %s, and the rate-limit protocol is gRPC", port, name, p)},
-		"write appProtocol: grpc at the port of the Service"
+	return nil, ""
+}
+
+// resolveAuth returns the filter with its reference resolved; tell notes why it is not, and words it. nil stays nil.
+func resolveAuth(
+	a *model.ExternalAuth, from ResourceKey, asked func(ResourceKey, model.ServiceName, uint16, bool) (*failure, string), tell func(*failure, string) string,
+) *model.ExternalAuth {
+	if a == nil {
+		return nil
+	}
+	out := *a
+	if f, remedy := asked(from, a.Service, a.Port, a.GRPC); f != nil {
+		out.Invalid = tell(f, remedy)
+	}
+	return &out
 }
 
 // asked reports why the mesh's proxies cannot ask a service.
-func (c *compiler) asked(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) {
+func (c *compiler) asked(from ResourceKey, name model.ServiceName, port uint16, grpc bool) (*failure, string) {
 	if f, remedy := c.backend(from, name, port); f != nil {
 		return f, remedy
 	}
 	p, _ := c.resolve(name).Port(port)
-	return speaksGRPC(name, port, p.Protocol)
+	return speaks(name, port, p.Protocol, grpc)
 }
 
 // asked reports why the gateway cannot ask a service.
-func (c *standalone) asked(from ResourceKey, name model.ServiceName, port uint16) (*failure, string) {
+func (c *standalone) asked(from ResourceKey, name model.ServiceName, port uint16, grpc bool) (*failure, string) {
 	if f, remedy := c.backend(from, name, port); f != nil {
 		return f, remedy
 	}
 	for _, p := range c.services[name].body.(*gateway.Service).Ports {
 		if p.Number == port {
-			if f, remedy := speaksGRPC(name, port, c.portProtocol(name, p)); f != nil {
+			if f, remedy := speaks(name, port, c.portProtocol(name, p), grpc); f != nil {
 				return f, remedy
 			}
 		}
@@ -100,7 +115,7 @@ func (c *standalone) useAsked(resources []Resource) {
 		}
 		for _, a := range p.Asked {
 			s := p.Policy.Limits[a.Limit].Service
-			if f, _ := c.asked(resources[i].Key, s.Service, s.Port); f == nil {
+			if f, _ := c.asked(resources[i].Key, s.Service, s.Port, true); f == nil {
 				c.useService("GRPCRoute", s.Service, s.Port)
 			}
 		}

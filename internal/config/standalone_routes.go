@@ -40,6 +40,9 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 			m.Invalid = c.mirrorUpstream(r, route.Rules[i].MirrorAt[j], m.Service, m.Port)
 		}
 		rules[i].Backends, rules[i].Filters.Mirrors = backends, mirrors
+		rules[i].Filters.Auth = resolveAuth(rules[i].Filters.Auth, r.Key, c.asked, func(f *failure, remedy string) string {
+			return fail(route.Rules[i].AuthAt, f, remedy)
+		})
 	}
 	var parents []failure
 	attached := map[*gate]bool{}
@@ -189,6 +192,9 @@ func (c *standalone) use(kind string, rules []model.Rule) {
 			if m.Invalid == "" {
 				c.useService(kind, m.Service, m.Port)
 			}
+		}
+		if a := rules[i].Filters.Auth; a != nil && a.Invalid == "" {
+			c.useService(map[bool]string{true: "GRPCRoute", false: kind}[a.GRPC], a.Service, a.Port)
 		}
 	}
 }

@@ -17,6 +17,9 @@ func (e *explanation) rule(r *model.Rule) (answered bool) {
 	if c := f.CORS; c != nil {
 		tell("CORS", "preflights are answered by the proxy; answers to pages of "+origins(c)+" are marked")
 	}
+	if a := f.Auth; a != nil {
+		e.step("auth", a.Invalid == "", a.Service.String(), authText(a), r.Ref)
+	}
 	switch {
 	case f.Redirect != nil:
 		tell("redirect", fmt.Sprintf("answered %d: %s", f.Redirect.Status, redirectText(f.Redirect)))
@@ -145,6 +148,22 @@ func (e *explanation) policy(p *model.Policy) {
 	if s := p.Session; s != nil {
 		tell("session", "the endpoint named by the client's "+firstOf(s.Cookie, s.Header)+" is kept while it is healthy")
 	}
+}
+
+// authText shows who decides on requests.
+func authText(a *model.ExternalAuth) string {
+	if a.Invalid != "" {
+		return "requests are answered 500: nobody can be asked: " + a.Invalid
+	}
+	by := "HTTP"
+	if a.GRPC {
+		by = "gRPC (ext_authz)"
+	}
+	s := fmt.Sprintf("is asked first by %s, port %d, and has %s; without its answer requests are answered 503", by, a.Port, model.AuthTimeout)
+	if a.MaxBody > 0 {
+		s += fmt.Sprintf("; content over %d bytes is answered 413", a.MaxBody)
+	}
+	return s
 }
 
 // askedText shows a limit that a service decides on.

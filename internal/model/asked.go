@@ -44,6 +44,23 @@ type LimitEntry struct {
 	Optional bool `json:"optional,omitempty"`
 }
 
+// AuthTimeout is how long an authorization service has to answer: nothing can be said of it in a route, and a login may
+// take the service a question of its own.
+const AuthTimeout = 5 * time.Second
+
+// ExternalAuth is a service that says whether requests go on (Gateway API, HTTPExternalAuthFilter). Without its answer they
+// do not.
+type ExternalAuth struct {
+	GRPC     bool        `json:"grpc,omitempty"` // it speaks envoy.service.auth.v3.Authorization; else HTTP
+	Service  ServiceName `json:"service"`
+	Port     uint16      `json:"port"`
+	Path     string      `json:"path,omitempty"`     // HTTP: stands before the request's
+	Request  []string    `json:"request,omitempty"`  // headers of the request that it is told, in lower case; GRPC: all when none
+	Response []string    `json:"response,omitempty"` // HTTP: headers of its answer that the backend is told; all when none
+	MaxBody  int         `json:"maxBody,omitempty"`  // bytes of content that it is told, at most 65535; requests with more are refused
+	Invalid  string      `json:"invalid,omitempty"`  // why the reference does not resolve: no request goes on
+}
+
 // EachAsked calls f with each service that has to be asked before requests under the policy go on. p may be nil.
 func (p *Policy) EachAsked(f func(ServiceName)) {
 	if p == nil {
@@ -68,6 +85,9 @@ func (r *Rule) EachUsed(f func(ServiceName)) {
 		if m := &r.Filters.Mirrors[i]; m.Invalid == "" {
 			f(m.Service)
 		}
+	}
+	if a := r.Filters.Auth; a != nil && a.Invalid == "" {
+		f(a.Service)
 	}
 	r.Policy.EachAsked(f)
 }

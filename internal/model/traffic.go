@@ -10,11 +10,12 @@ type Filters struct {
 	Rewrite  *Rewrite      `json:"rewrite,omitempty"`
 	CORS     *CORS         `json:"cors,omitempty"`
 	Mirrors  []Mirror      `json:"mirrors,omitempty"`
+	Auth     *ExternalAuth `json:"auth,omitempty"`
 }
 
 // IsZero reports whether there are none.
 func (f *Filters) IsZero() bool {
-	return f.Redirect == nil && f.Direct == nil && f.Rewrite == nil && f.CORS == nil && len(f.Mirrors) == 0
+	return f.Redirect == nil && f.Direct == nil && f.Rewrite == nil && f.CORS == nil && len(f.Mirrors) == 0 && f.Auth == nil
 }
 
 // Redirect answers with another place (Gateway API, HTTPRequestRedirectFilter). What is empty stays as the request

@@ -157,8 +157,9 @@ func (q *inquiry) told(fields []message.Field) {
 
 // verdict is what a service that was asked has to say to the client.
 type verdict struct {
-	fields []message.Field
-	body   []byte // of an answer of ours; nil: the failure's text
+	fields  []message.Field // to add
+	options []written       // to write as they say
+	body    []byte          // of an answer of ours; nil: the failure's text
 }
 
 // tell writes the fields of the verdict into an answer.
@@ -169,6 +170,9 @@ func (v *verdict) tell(h *message.Head) {
 		} else {
 			h.Add(f.Name, f.Value)
 		}
+	}
+	for _, o := range v.options {
+		write(h, o.Field, o.action)
 	}
 }
 

@@ -153,6 +153,7 @@ func (x *exchange) serve() {
 		x.shape()
 		x.watchIdle()
 		x.startMirrors()
+		x.feed(x.replay, false) // what is known of the content already
 		if f = x.forward(); f == nil {
 			f = x.respond()
 		}

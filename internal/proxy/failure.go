@@ -40,6 +40,7 @@ const (
 	flagTimeout      = "timeout"         // it took longer than a policy allows: 504
 	flagLimit        = "upstream_limit"  // a bound of the service was reached: 503
 	flagRateLimit    = "rate_limited"    // a rate limit said no: 429
+	flagDenied       = "denied"          // an authorization service said no: 403, or as it says
 	flagUnchecked    = "unchecked"       // a service that has to be asked first did not answer: 503
 	flagBudget       = "retry_budget"    // the answer stands because the budget for retries is used up
 	flagDeadline     = "deadline"        // the caller does not wait any longer: 504

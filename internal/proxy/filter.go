@@ -20,18 +20,28 @@ type local struct {
 	corsOrigin string        // of the request, where the rule has a policy for it
 	setCookie  string        // that names the client from now on
 	token      token         // of the session that the client is in
+	collecting bool          // the content is read before the request goes on
 	shadows    []*shadow     // copies that take the content too
 }
 
 // protect does what rule and policies say before a backend is asked: answers that need none, then faults.
 func (x *exchange) protect() *Failure {
-	if x.rule != nil && x.rule.filters != nil && !x.opaque {
-		if x.filter(x.rule.filters); x.made {
+	var fs *filters
+	if x.rule != nil && !x.opaque {
+		fs = x.rule.filters
+	}
+	if fs != nil && fs.Auth == nil {
+		if x.filter(fs); x.made {
 			return nil
 		}
 	}
 	if !x.opaque {
 		if f := x.boundInTime(); f != nil {
+			return f
+		}
+	}
+	if fs != nil && fs.Auth != nil {
+		if f := x.filterAsked(fs); f != nil || x.made {
 			return f
 		}
 	}
@@ -57,13 +67,37 @@ func (x *exchange) protect() *Failure {
 	return nil
 }
 
+// filterAsked is filter for a rule whose requests an authorization service has to allow. Preflights carry nothing that it
+// could decide by (Fetch, section 4.8).
+func (x *exchange) filterAsked(f *filters) *Failure {
+	if x.crossOrigin(f) {
+		return nil
+	}
+	if f := x.authorize(f.Auth); f != nil {
+		return f
+	}
+	x.answerFor(f)
+	return nil
+}
+
 // filter answers in place of a backend where the rule says so: x.made is then set, and x.answer is the head.
 func (x *exchange) filter(f *filters) {
-	if f.cors != nil {
-		if x.corsOrigin = x.req.Get("origin"); x.preflight(f.cors) {
-			return
-		}
+	if !x.crossOrigin(f) {
+		x.answerFor(f)
 	}
+}
+
+// crossOrigin answers preflights where the rule has a policy for them, and reports whether it has.
+func (x *exchange) crossOrigin(f *filters) bool {
+	if f.cors == nil {
+		return false
+	}
+	x.corsOrigin = x.req.Get("origin")
+	return x.preflight(f.cors)
+}
+
+// answerFor answers in place of a backend where the rule does.
+func (x *exchange) answerFor(f *filters) {
 	switch {
 	case f.Redirect != nil:
 		x.redirect(f)
@@ -128,6 +162,9 @@ func (x *exchange) prefix() string {
 // deliver sends the answer that was made here.
 func (x *exchange) deliver() *Failure {
 	h := &x.answer
+	if x.verdict != nil {
+		x.verdict.tell(h)
+	}
 	if x.rule != nil && !x.rule.Response.IsZero() {
 		route.Apply(&x.rule.Response, h)
 	}

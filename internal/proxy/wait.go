@@ -70,6 +70,9 @@ func (x *exchange) whenTryLate() {
 
 // interrupt ends what the exchange does at the moment.
 func (x *exchange) interrupt() {
+	if x.collecting {
+		x.down.StopReceiving()
+	}
 	x.abortAll(abortCancel)
 	if x.answered {
 		x.down.Abort(abortInternal) // the answer has begun: it is cut

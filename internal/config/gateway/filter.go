@@ -16,6 +16,7 @@ type filterSet struct {
 	request, response model.HeaderMod
 	filters           model.Filters
 	mirrorAt          []Position
+	authAt            Position
 	prefixAt          *document.Field // of a replacePrefixMatch
 }
 
@@ -67,6 +68,10 @@ func (c *checker) filter(in *v1.HTTPRouteFilter, f *document.Field, out *filterS
 		}
 	case v1.HTTPRouteFilterCORS:
 		out.filters.CORS = c.cors(in.CORS, f.Key("cors"))
+	case v1.HTTPRouteFilterExternalAuth:
+		at := f.Key("externalAuth")
+		out.filters.Auth = c.externalAuth(in.ExternalAuth, at)
+		out.authAt = c.position(at.Key("backendRef").Key("name"))
 	case v1.HTTPRouteFilterRequestMirror:
 		at := f.Key("requestMirror")
 		out.filters.Mirrors = append(out.filters.Mirrors, c.mirror(in.RequestMirror, at))
@@ -97,7 +102,7 @@ func (c *checker) filterShape(filter *v1.HTTPRouteFilter, f *document.Field) boo
 		{v1.HTTPRouteFilterRequestRedirect, "requestRedirect", filter.RequestRedirect != nil, true},
 		{v1.HTTPRouteFilterURLRewrite, "urlRewrite", filter.URLRewrite != nil, true},
 		{v1.HTTPRouteFilterCORS, "cors", filter.CORS != nil, true},
-		{v1.HTTPRouteFilterExternalAuth, "externalAuth", filter.ExternalAuth != nil, false},
+		{v1.HTTPRouteFilterExternalAuth, "externalAuth", filter.ExternalAuth != nil, true},
 		{v1.HTTPRouteFilterExtensionRef, "extensionRef", filter.ExtensionRef != nil, false},
 	}
 	known := c.filterKinds()

@@ -182,7 +182,8 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 		out.Matches = append(out.Matches, c.match(&r.Matches[i], f.Key("matches").Index(i)))
 	}
 	set := c.filters(r.Filters, f.Key("filters"), true)
-	out.Request, out.Response, out.Filters, out.MirrorAt = set.request, set.response, set.filters, set.mirrorAt
+	out.Request, out.Response, out.Filters = set.request, set.response, set.filters
+	out.MirrorAt, out.AuthAt = set.mirrorAt, set.authAt
 	if set.prefixAt != nil {
 		c.prefixChange(r.Matches, &out.Rule, set.prefixAt)
 	}

@@ -48,6 +48,7 @@ type Rule struct {
 	Name      string     // by which a policy can name it; "" if it has none
 	BackendAt []Position // of each backend's name
 	MirrorAt  []Position // of each mirror's
+	AuthAt    Position   // of the authorization service's, where there is one
 }
 
 // Service is a checked core Service: a name for the endpoints with all of its labels.
