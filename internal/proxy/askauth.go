@@ -125,6 +125,9 @@ func (x *exchange) checkRequest(a *model.ExternalAuth) *envoyrpc.CheckRequest {
 	if x.down.HTTP2() {
 		r.Protocol = "HTTP/2"
 	}
+	if r.Size < 0 && (x.sentAll || x.down.Done()) { // all of it is here
+		r.Size = int64(len(x.replay))
+	}
 	for _, f := range x.req.Fields {
 		if shown(a, f.Name) {
 			r.Headers = append(r.Headers, envoyrpc.Header{Name: f.Name, Value: f.Value})

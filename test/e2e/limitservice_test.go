@@ -160,3 +160,50 @@ func TestRateLimitService(t *testing.T) {
 		return nil
 	})
 }
+
+// TestExternalAuth: a service by HTTP says who may pass a gateway from files, and is asked anew when it has moved.
+func TestExternalAuth(t *testing.T) {
+	auth := serveHTTP(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "good" {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprintf(w, "no entry to %s", r.URL.Path)
+			return
+		}
+		w.Header().Set("x-user", "anna")
+	})
+	web := serveHTTP(t, false, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("x-user")) })
+	port := freePort(t)
+	route := func(service string) string {
+		return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - filters:
+    - type: ExternalAuth
+      externalAuth: {protocol: HTTP, backendRef: {name: %s, port: 80}, http: {path: /check, allowedResponseHeaders: [x-user]}}
+    backendRefs: [{name: web, port: 80}]
+`, service)
+	}
+	g := &guarded{
+		client: &http.Client{Timeout: 20 * time.Second},
+		edge: runEdge(t, port, map[string]string{
+			"edge.yaml": edgeDocument(port, route("auth")), "web.yaml": fleetService(web), "auth.yaml": service("auth", auth),
+		}),
+	}
+	t.Cleanup(g.client.CloseIdleConnections)
+	if status, body := g.get("authorization", "good", "x-user", "mallory"); status != 200 || body != "anna" {
+		t.Errorf("allowed: %d %q", status, body)
+	}
+	if status, body := g.get(); status != 401 || body != "no entry to /check/" {
+		t.Errorf("denied: %d %q", status, body)
+	}
+	g.write("edge.yaml", edgeDocument(port, route("absent")))
+	eventually(t, 30*time.Second, "without the service nobody passes", func() error {
+		if status, body := g.get("authorization", "good"); status != 500 {
+			return fmt.Errorf("%d %q", status, body)
+		}
+		return nil
+	})
+}
