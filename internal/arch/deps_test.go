@@ -23,6 +23,7 @@ func rules() []rule {
 		{"internal/authz", leaf, false, "a decision is a pure function of the model and the request, so that explain and dry-run call the same one"},
 		{"internal/balance", leaf, false, "a decision is a pure function of the model and the request, so that explain and dry-run call the same one"},
 		{"internal/resilience", leaf, false, "a decision is a pure function of the model and the request, so that explain and dry-run call the same one"},
+		{"internal/envoyrpc", nil, true, "it is linked by weft-proxy, and there so that no protobuf library is"},
 		{"internal/h1", []string{"internal/message"}, false, "a codec turns bytes into messages and knows no policy"},
 		{"internal/h2", []string{"internal/message"}, false, "a codec turns bytes into messages and knows no policy"},
 		{"internal/config", []string{"internal/model", "internal/message", "internal/route"}, false, "compile and scope are pure; validation asks the leaf that will decide"},

@@ -36,7 +36,7 @@
 //	failure       flag, see docs/reference/failures.md
 //	error         the cause, for people
 //	attempts      when more than one
-//	request_bytes, response_bytes
+//	checks, request_bytes, response_bytes
 //	head_ms       until the head of the answer
 //	duration_ms   until the last byte
 //
