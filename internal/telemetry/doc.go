@@ -36,7 +36,8 @@
 //	failure       flag, see docs/reference/failures.md
 //	error         the cause, for people
 //	attempts      when more than one
-//	checks, request_bytes, response_bytes
+//	checks        services that were asked about it, with what came of that
+//	request_bytes, response_bytes
 //	head_ms       until the head of the answer
 //	duration_ms   until the last byte
 //
