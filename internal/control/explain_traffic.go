@@ -19,6 +19,10 @@ func (e *explanation) rule(r *model.Rule) (answered bool) {
 	}
 	if a := f.Auth; a != nil {
 		e.step("auth", a.Invalid == "", a.Service.String(), authText(a), r.Ref)
+		if a.Invalid != "" {
+			e.out.Outcome = fmt.Sprintf("500 by %s: its authorization service cannot be asked", r.Ref)
+			return true
+		}
 	}
 	switch {
 	case f.Redirect != nil:
