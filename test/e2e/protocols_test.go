@@ -35,7 +35,7 @@ func play(role, arg string) int {
 	err := map[string]func(string) error{
 		"grpc-server": grpcServer, "grpc-client": grpcClient, "tcp-server": tcpServer, "tcp-client": tcpClient,
 		"http-server": httpServer, "failing-server": failingServer, "paced": pacedClient, "steady": steadyClient, "tally": tallyClient,
-		"offer": offerClient, "limit-server": limitServer,
+		"offer": offerClient, "limit-server": limitServer, "auth-server": authServer,
 		"ws-server": webSocketServer, "ws-client": webSocketClient, "etcd": etcdServer,
 		"prober": prober, "mortal-server": mortalServer, "hop": hop, "grpc-hop": serveGRPCHop, "deadline-client": deadlineClient,
 	}[role](arg)
