@@ -52,6 +52,7 @@ func TestCheckRequestIsEnvoys(t *testing.T) {
 }
 
 func option(name, value string, action corev3.HeaderValueOption_HeaderAppendAction, older *wrapperspb.BoolValue) *corev3.HeaderValueOption {
+	//lint:ignore SA1019 services write it still
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, AppendAction: action, Append: older}
 }
 

@@ -140,6 +140,7 @@ func TestAuthByHTTP(t *testing.T) {
 // TestAuthByGRPC: by ext_authz, with all that an answer can ask for.
 func TestAuthByGRPC(t *testing.T) {
 	option := func(name, value string, older *wrapperspb.BoolValue) *corev3.HeaderValueOption {
+		//lint:ignore SA1019 services write it still
 		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, Append: older}
 	}
 	var mu sync.Mutex

@@ -35,7 +35,7 @@ func (x *exchange) askLimit(l *limit) *Failure {
 		x.asked(kind, s.Service, l.Name, resultUnasked)
 		return nil
 	}
-	answer, err, f := x.askRateLimit(s, &r)
+	answer, f, err := x.askRateLimit(s, &r)
 	switch {
 	case f != nil:
 		return f
@@ -82,29 +82,29 @@ func (l *limit) refusal() int {
 	return 429
 }
 
-// askRateLimit asks once. err says why there is no answer.
-func (x *exchange) askRateLimit(s *model.LimitService, r *envoyrpc.RateLimitRequest) (_ *envoyrpc.RateLimitResponse, err error, _ *Failure) {
+// askRateLimit asks once. The error says why there is no answer, the failure that the request itself is over.
+func (x *exchange) askRateLimit(s *model.LimitService, r *envoyrpc.RateLimitRequest) (*envoyrpc.RateLimitResponse, *Failure, error) {
 	if s.Invalid != "" {
-		return nil, errors.New(s.Invalid), nil
+		return nil, nil, errors.New(s.Invalid)
 	}
 	svc := x.w.config.byName[s.Service]
 	if svc == nil {
-		return nil, errNoService, nil
+		return nil, nil, errNoService
 	}
 	q := &inquiry{}
 	q.callGRPC(s.Service.Name+"."+s.Service.Namespace, envoyrpc.ShouldRateLimit, r.Append(nil))
 	if f := x.ask(q, svc, s.Port, s.Patience()); f != nil {
-		return nil, nil, f
+		return nil, f, nil
 	}
 	b, err := q.reply()
 	if err != nil {
-		return nil, err, nil
+		return nil, nil, err
 	}
 	answer, err := envoyrpc.ParseRateLimitResponse(b)
 	if err == nil && answer.Code != envoyrpc.RateLimitOK && answer.Code != envoyrpc.RateLimitOverLimit {
 		err = fmt.Errorf("it answered code %d, which is neither OK nor OVER_LIMIT", answer.Code)
 	}
-	return answer, err, nil
+	return answer, nil, err
 }
 
 // descriptors are those that the request has all values for.
