@@ -99,9 +99,10 @@ func (x *exchange) reply(f *Failure) error {
 	web := x.req != nil && strings.HasPrefix(x.req.Get("content-type"), grpcPrefix+"-web")
 	if x.req != nil && isGRPC(x.req) && (x.down.HTTP2() || web) {
 		h.Status = 200
-		kind := grpcPrefix
+		// The request's own: clients that encode messages otherwise than by protobuf take no other for an answer.
+		kind, _, _ := strings.Cut(x.req.Get("content-type"), ";")
 		if web { // over HTTP/1.1 too; an answer without messages has its status in the head (gRPC-Web)
-			kind, h.Length = grpcPrefix+"-web", 0
+			h.Length = 0
 		}
 		h.Add("content-type", kind)
 		if x.rec.GRPCStatus = x.grpcStatus; x.rec.GRPCStatus == "" {

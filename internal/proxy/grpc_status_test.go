@@ -173,8 +173,10 @@ func resetting(t testing.TB, code http2.ErrCode) netip.AddrPort {
 // TestGRPCWebFailure has a client of gRPC-Web, over HTTP/1.1, told of our own failures in its own terms.
 func TestGRPCWebFailure(t *testing.T) {
 	at := newLab(t).edge([]model.Rule{{Backends: to("none")}}, model.Service{Name: name("none")})
-	resp, _ := ask(t, at, "POST", "/a.B/C", "", "content-type", "application/grpc-web+proto")
-	if got := resp.Header.Get("grpc-status"); resp.StatusCode != 200 || got != "14" || resp.Header.Get("content-type") != "application/grpc-web" {
-		t.Errorf("%d, %v", resp.StatusCode, resp.Header)
+	for _, kind := range []string{"application/grpc-web", "application/grpc-web+json", "application/grpc-web-text+proto"} {
+		resp, _ := ask(t, at, "POST", "/a.B/C", "", "content-type", kind+"; charset=utf-8")
+		if got := resp.Header.Get("grpc-status"); resp.StatusCode != 200 || got != "14" || resp.Header.Get("content-type") != kind {
+			t.Errorf("%s: %d %v", kind, resp.StatusCode, resp.Header)
+		}
 	}
 }
