@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
@@ -14,6 +15,7 @@ type Input struct {
 	TrustDomain string
 	Resources   []Resource // of ParseSet, at most one of each key
 	Registry    Registry
+	Now         time.Time // certificates that do not hold then are warned of; zero: none is
 }
 
 // Registry is what workloads registered.
@@ -38,6 +40,7 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 			istio:       map[consumerKey]clientView{},
 		},
 		known:    in.Registry.Versions,
+		now:      in.Now,
 		grants:   map[string][]*gateway.Grant{},
 		attached: map[consumerKey][]*attachment{},
 	}
@@ -48,6 +51,8 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 	c.indexVersions()
 	dialect := newIstioCompiler(c)
 	dialect.declareEntries(resources)
+	c.secrets(resources, in.Now)
+	c.backendTLS(resources)
 	for i := range resources {
 		if route, ok := resources[i].Route(); ok {
 			c.route(&resources[i], route)
@@ -60,6 +65,7 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 	if c.edge != nil {
 		c.edge.finish()
 	}
+	c.finishTLS()
 	return c.mesh, c.warnings
 }
 
@@ -81,6 +87,8 @@ type compiler struct {
 	attached map[consumerKey][]*attachment
 	audience []consumerKey // keys of attached, as they came
 	edge     *meshEdge     // the Gateways; nil: there are none
+	now      time.Time     // Input.Now
+	tls      *standalone   // the BackendTLSPolicies; nil: there are none
 }
 
 func (c *compiler) warn(r *Resource, at gateway.Position, message, remedy string) {
@@ -103,13 +111,17 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 		for j := range backends {
 			if f, remedy := c.backend(r.Key, backends[j].Service, backends[j].Port); f != nil {
 				backends[j].Invalid = fail(route.Rules[i].BackendAt[j], f, remedy)
+				continue
 			}
+			backends[j].Upstream, backends[j].Invalid = c.tls.backendUpstream(backends[j].Service, backends[j].Port)
 		}
 		mirrors := slices.Clone(p.rules[i].Filters.Mirrors)
 		for j := range mirrors {
 			if f, remedy := c.backend(r.Key, mirrors[j].Service, mirrors[j].Port); f != nil {
 				mirrors[j].Invalid = fail(route.Rules[i].MirrorAt[j], f, remedy)
+				continue
 			}
+			mirrors[j].Invalid = c.tls.mirrorUpstream(r, route.Rules[i].MirrorAt[j], mirrors[j].Service, mirrors[j].Port)
 		}
 		p.rules[i].Backends, p.rules[i].Filters.Mirrors = backends, mirrors
 		p.rules[i].Filters.Auth = resolveAuth(p.rules[i].Filters.Auth, r.Key, c.asked, func(f *failure, remedy string) string {

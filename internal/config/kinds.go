@@ -19,6 +19,7 @@ type Kind struct {
 
 	parse func(*document.Document) (any, document.Problems)
 	key   string // that tells it from another kind of the same name; "" is Name
+	seal  bool   // its text is not to be shown, nor to be stored as it is: see Resource.Private
 }
 
 // APIVersion returns the version in which resources of the kind are written.
@@ -40,7 +41,7 @@ func Kinds() []Kind {
 		Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
 		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d) },
 	})
-	out = append(append(out, listenerKinds()...), istioKinds()...)
+	out = append(append(append(out, listenerKinds()...), istioKinds()...), secretKind(), backendTLSKind())
 	slices.SortStableFunc(out, func(a, b Kind) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
@@ -103,9 +104,7 @@ func listenerKinds() []Kind {
 func standaloneKinds() []Kind {
 	const group = gateway.Group
 	return append(append(append(routeKinds(gateway.InStandalone), listenerKinds()...), []Kind{
-		{Name: "BackendTLSPolicy", Group: group, Versions: []string{"v1", "v1alpha3"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseBackendTLSPolicy(d)
-		}},
+		backendTLSKind(),
 		{Name: "EndpointSlice", Group: "discovery.k8s.io", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
 			return gateway.ParseEndpointSlice(d)
 		}},
@@ -120,6 +119,14 @@ func standaloneKinds() []Kind {
 		}},
 		policyKind(),
 	}...), append(istioKinds(), istioGateway())...)
+}
+
+// backendTLSKind is the kind of BackendTLSPolicies.
+func backendTLSKind() Kind {
+	return Kind{
+		Name: "BackendTLSPolicy", Group: gateway.Group, Versions: []string{"v1", "v1alpha3"}, Plural: "backendtlspolicies", Short: []string{"btlspolicy"},
+		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseBackendTLSPolicy(d) },
+	}
 }
 
 // kindSecret is the kind whose text is not kept.

@@ -22,6 +22,8 @@ type Mesh struct {
 
 	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
 
+	clientCertificates map[gateway.ObjectName]*model.Certificate // of Gateways, for backends outside the mesh
+
 	gateways map[gateway.ObjectName][]model.Socket // with no address where the Gateway names none: see Gateway
 }
 

@@ -28,7 +28,7 @@ func newMeshEdge(c *compiler, resources []Resource) *meshEdge {
 		return nil
 	}
 	out := &Standalone{Snapshot: &model.Snapshot{}, Status: c.mesh.Status}
-	s := newStandalone(StandaloneInput{Resources: resources, Bind: anywhere()}, out)
+	s := newStandalone(StandaloneInput{Resources: resources, Bind: anywhere(), Now: c.now}, out)
 	s.joined = true
 	s.index(resources)
 	s.listenerSets(resources)
@@ -75,8 +75,10 @@ func (c *compiler) attachRoutes(resources []Resource) {
 
 // finish puts the listeners of each Gateway into the mesh, and what is wrong with them among its warnings.
 func (e *meshEdge) finish() {
-	e.gatewayStatus()
 	e.c.mesh.gateways = map[gateway.ObjectName][]model.Socket{}
+	e.c.mesh.clientCertificates = map[gateway.ObjectName]*model.Certificate{}
+	e.clientCertificates()
+	e.gatewayStatus()
 	for _, g := range e.order {
 		if g.parent == nil {
 			e.c.mesh.gateways[g.objectName()] = e.socketsOf(g)

@@ -133,7 +133,7 @@ func TestMeshGatewayConflicts(t *testing.T) {
 		t.Errorf("warnings: %v", warnings)
 	}
 	managed := strings.Replace(twoGateways, "    tls: {options: {weft.dev/certificate-file: a.crt, weft.dev/key-file: a.key}}", "    hostname: a.test\n    tls: {options: {weft.dev/acme: \"true\"}}", 1)
-	if mesh, warnings := compileMesh(t, managed); len(mesh.Gateway("default", "edge", nil)) != 2 || !slices.ContainsFunc(warnings, func(p document.Problem) bool { return strings.Contains(p.Message, "ACME") }) {
+	if mesh, warnings := compileMesh(t, managed); len(mesh.Gateway("default", "edge", nil)) != 4 || !mesh.Gateway("default", "edge", nil)[3].Listeners[0].ACME {
 		t.Errorf("ACME in a mesh: %v", warnings)
 	}
 	if mesh, _ := compileMesh(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n"); mesh.Gateway("default", "edge", nil) != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // ResourceKey identifies a resource within a mesh.
@@ -24,16 +25,30 @@ type Resource struct {
 	File       string    // as given to apply
 	Line       int       // of its first value in File
 	BaseLine   int       // line of File at which YAML begins: Source.Line when it is parsed again
-	YAML       string    // as it was written; "" of a Secret
+	YAML       string    // as it was written; of a Secret what may be shown of it, "" at a standalone gateway
 	Created    time.Time // set by who stores it; zero sorts first
+
+	private *string // of a Secret in the mesh: as it was written; a pointer, so that printing a Resource shows nothing
 
 	body any // what the kind's parser returned: *gateway.Route, *gateway.Service, ...
 }
 
 // Source returns the resource's text as a source with its original positions.
 func (r Resource) Source() document.Source {
-	return document.Source{File: r.File, Line: r.BaseLine, Data: []byte(r.YAML)}
+	return document.Source{File: r.File, Line: r.BaseLine, Data: []byte(cmp.Or(string(r.Private()), r.YAML))}
 }
+
+// Private returns the document as it was written where YAML is only what may be shown of it; else "". Who stores it
+// seals it.
+func (r Resource) Private() model.Secret {
+	if r.private == nil {
+		return ""
+	}
+	return model.Secret(*r.private)
+}
+
+// SameText reports whether two resources were written alike.
+func (r Resource) SameText(o Resource) bool { return r.YAML == o.YAML && r.Private() == o.Private() }
 
 // Route returns what a route says, and whether r is one.
 func (r Resource) Route() (*gateway.Route, bool) {
@@ -96,6 +111,10 @@ func parseKinds(sources []document.Source, lim document.Limits, kinds []Kind) ([
 		}
 		if kind.Name == kindSecret {
 			r.YAML = "" // nothing shall print it
+			if secret, ok := body.(*gateway.Secret); ok && kind.seal && secret != nil {
+				text := d.Text // a copy: the document has a tree besides
+				r.YAML, r.private = secret.Outline(d), &text
+			}
 		}
 		out = append(out, r)
 	}

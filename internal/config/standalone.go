@@ -97,6 +97,8 @@ type standalone struct {
 
 	// joined means Gateways of a mesh: each is run by proxies of its own, which read the files it names.
 	joined bool
+	// named are the ports of the services of a mesh, which has others beside those declared.
+	named map[model.ServiceName][]gateway.ServicePort
 
 	services   map[model.ServiceName]*Resource
 	slices     map[model.ServiceName][]*Resource
@@ -124,11 +126,17 @@ type servicePort struct {
 
 // index files the resources by what they are referred to as. They come in the order of precedence.
 func (c *standalone) index(resources []Resource) {
+	for _, r := range c.collect(resources) {
+		c.gateway(r, r.body.(*gateway.Gateway)) // Secrets and grants are known now
+	}
+}
+
+// collect is index without opening the listeners of the Gateways, which it returns.
+func (c *standalone) collect(resources []Resource) (own []*Resource) {
 	c.services, c.slices = map[model.ServiceName]*Resource{}, map[model.ServiceName][]*Resource{}
 	c.secrets, c.grants = map[gateway.ObjectName]*Resource{}, map[string][]*gateway.Grant{}
 	c.gateways, c.sets = map[gateway.ObjectName]*edge{}, map[gateway.ObjectName]*edge{}
 	c.configs, c.namespaces = map[gateway.ObjectName]*Resource{}, map[string]labels.Set{}
-	var own []*Resource
 	for i := range resources {
 		r := &resources[i]
 		service := model.ServiceName{Namespace: r.Key.Namespace, Name: r.Key.Name}
@@ -150,9 +158,7 @@ func (c *standalone) index(resources []Resource) {
 			own = append(own, r)
 		}
 	}
-	for _, r := range own {
-		c.gateway(r, r.body.(*gateway.Gateway)) // Secrets and grants are known now
-	}
+	return own
 }
 
 // warn reports something that does not stop the gateway.

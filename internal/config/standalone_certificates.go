@@ -41,11 +41,7 @@ func (c *standalone) certify(g *gate) {
 			c.accept(g, g.spec.FilesAt, "the pair "+g.spec.CertFile+" and "+g.spec.KeyFile, model.Certificate{Chain: string(chain), Key: model.Secret(key)})
 		}
 	}
-	if g.spec.ACME && c.joined {
-		c.warn(r, g.spec.At, fmt.Sprintf("listener %s asks for a certificate by ACME, which a gateway of a mesh does not do in this version of Weft", g.name()),
-			"name files by "+gateway.OptionCertificateFile+" and "+gateway.OptionKeyFile)
-	}
-	if len(g.certificates) == 0 && (!g.spec.ACME || c.joined) {
+	if len(g.certificates) == 0 && !g.spec.ACME {
 		g.closed = true
 		c.warn(r, g.spec.At, fmt.Sprintf("listener %s has no certificate and is not served", g.name()), "")
 	}
@@ -118,16 +114,10 @@ func (c *standalone) accept(g *gate, at gateway.Position, what string, cert mode
 		return
 	}
 	g.certificates = append(g.certificates, cert)
-	if c.in.Now.IsZero() || pair.Leaf == nil {
+	if pair.Leaf == nil {
 		return
 	}
-	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	switch leaf := pair.Leaf; {
-	case c.in.Now.After(leaf.NotAfter):
-		c.warn(r, at, fmt.Sprintf("the certificate of %s expired on %s", what, day(leaf.NotAfter)), "renew it")
-	case c.in.Now.Before(leaf.NotBefore):
-		c.warn(r, at, fmt.Sprintf("the certificate of %s is not valid before %s", what, day(leaf.NotBefore)), "")
-	case leaf.NotAfter.Sub(c.in.Now) < expirySoon:
-		c.warn(r, at, fmt.Sprintf("the certificate of %s expires on %s", what, day(leaf.NotAfter)), "renew it")
+	if message, remedy := lifetime(c.in.Now, pair.Leaf.NotBefore, pair.Leaf.NotAfter); message != "" {
+		c.warn(r, at, fmt.Sprintf("the certificate of %s %s", what, message), remedy)
 	}
 }

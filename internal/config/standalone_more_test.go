@@ -110,12 +110,12 @@ func TestStandaloneKeepsNoSecret(t *testing.T) {
 }
 
 func TestStandaloneKindsAreNotOfTheMesh(t *testing.T) {
-	for _, name := range []string{"secrets", "backendtlspolicies", "endpointslices"} {
+	for _, name := range []string{"endpointslices"} {
 		if k, ok := LookupKind(name); ok && k.Group == gateway.Group || ok && k.Group == "" {
 			t.Errorf("%s is found", name)
 		}
 	}
-	for _, name := range []string{"grpcroute", "tcproutes", "TLSRoute", "udproute", "referencegrants", "Gateway", "gatewayclass", "listenersets", "configmaps"} {
+	for _, name := range []string{"grpcroute", "tcproutes", "TLSRoute", "udproute", "referencegrants", "Gateway", "gatewayclass", "listenersets", "configmaps", "secrets", "backendtlspolicies"} {
 		if _, ok := LookupKind(name); !ok {
 			t.Errorf("%s is not found", name)
 		}

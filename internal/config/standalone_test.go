@@ -24,6 +24,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/config/configtest"
 	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
 )
@@ -136,7 +137,7 @@ func checkSnapshot(t testing.TB, s *model.Snapshot) {
 				t.Errorf("listener %s has no certificate", ln.Name)
 			}
 			if ln.ClientCA != "" {
-				if err := checkAuthorities(ln.ClientCA); err != nil || !socket.Kind.TLS() {
+				if err := gateway.CheckAuthorities(ln.ClientCA); err != nil || !socket.Kind.TLS() {
 					t.Errorf("listener %s of kind %s, mode %q: %v", ln.Name, socket.Kind, ln.ClientMode, err)
 				}
 			}

@@ -1,9 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,19 +38,19 @@ func (c *standalone) authorities(r *Resource, kind string, refs []gateway.Object
 	}
 	from := gateway.GrantFrom{Group: gateway.Group, Kind: kind, Namespace: r.Key.Namespace}
 	for _, ref := range refs {
-		found := c.configs[ref.Object]
+		what := ref.Kind + " " + ref.Object.String()
+		text, found := c.authority(ref)
 		switch {
-		case !c.granted(from, ref.Object.Namespace, gateway.GrantTo{Kind: "ConfigMap", Name: ref.Object.Name}):
-			fail(ref.At, ReasonRefNotPermitted, fmt.Sprintf("the ConfigMap %s is in another namespace than the %s", ref.Object, kind),
+		case !c.granted(from, ref.Object.Namespace, gateway.GrantTo{Kind: ref.Kind, Name: ref.Object.Name}):
+			fail(ref.At, ReasonRefNotPermitted, fmt.Sprintf("the %s is in another namespace than the %s", what, kind),
 				"allow it with a ReferenceGrant in namespace "+ref.Object.Namespace)
 			continue
-		case found == nil:
-			fail(ref.At, ReasonInvalidCACertificateRef, "there is no ConfigMap "+ref.Object.String(), "")
+		case !found:
+			fail(ref.At, ReasonInvalidCACertificateRef, "there is no "+what, "")
 			continue
 		}
-		text := found.body.(*gateway.ConfigMap).CA
-		if err := checkAuthorities(text); err != nil {
-			fail(ref.At, ReasonInvalidCACertificateRef, fmt.Sprintf("the ConfigMap %s cannot be used: %v", ref.Object, err), "its key ca.crt wants certificates in PEM")
+		if err := gateway.CheckAuthorities(text); err != nil {
+			fail(ref.At, ReasonInvalidCACertificateRef, fmt.Sprintf("the %s cannot be used: %v", what, err), "its key ca.crt wants certificates in PEM")
 			continue
 		}
 		out.WriteString(strings.TrimSpace(text) + "\n")
@@ -61,28 +58,18 @@ func (c *standalone) authorities(r *Resource, kind string, refs []gateway.Object
 	return out.String(), failures
 }
 
-// checkAuthorities wants one certificate at least, and nothing else.
-func checkAuthorities(text string) error {
-	if text == "" {
-		return errors.New("it has no key ca.crt")
-	}
-	rest, n := []byte(text), 0
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
+// authority returns the certificates of a ConfigMap or Secret, and whether it is there.
+func (c *standalone) authority(ref gateway.ObjectRef) (text string, found bool) {
+	if ref.Kind == kindSecret {
+		if r := c.secrets[ref.Object]; r != nil {
+			return r.body.(*gateway.Secret).CA, true
 		}
-		if n++; block.Type != "CERTIFICATE" {
-			return fmt.Errorf("PEM block %d is a %s", n, clip(block.Type))
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("certificate %d: %w", n, err)
-		}
+		return "", false
 	}
-	if n == 0 {
-		return errors.New("it has no certificate in PEM")
+	if r := c.configs[ref.Object]; r != nil {
+		return r.body.(*gateway.ConfigMap).CA, true
 	}
-	return nil
+	return "", false
 }
 
 // verifyClients finds the CA certificates by which clients of an HTTPS listener are verified. A listener whose CA
@@ -125,7 +112,7 @@ func (c *standalone) backendTLS(resources []Resource) {
 			client, looked = c.clientCertificate(), true
 		}
 		ca, refs := c.authorities(r, r.Key.Kind, policy.CAs)
-		b := &backendTLS{by: r.Key, tls: &model.UpstreamTLS{Hostname: policy.Hostname, CA: ca, Names: policy.Names, Certificate: client}}
+		b := &backendTLS{by: r.Key, tls: &model.UpstreamTLS{Hostname: policy.Hostname, CA: ca, Names: policy.Names, Certificate: client, OfGateway: c.joined}}
 		var failures []failure
 		if len(refs) > 0 {
 			b.invalid = ReasonInvalidCACertificateRef + ": " + refs[0].message
@@ -148,12 +135,11 @@ func (c *standalone) backendTLS(resources []Resource) {
 
 // secure has a target reached over TLS, or says why not.
 func (c *standalone) secure(t gateway.TLSTarget, b *backendTLS) (f *failure, remedy string) {
-	r := c.services[t.Service]
-	if r == nil {
+	ports, ok := c.portsOf(t.Service)
+	if !ok {
 		return &failure{ReasonTargetNotFound, "there is no Service " + t.Service.String()}, c.nearest(t.Service)
 	}
 	key := tlsPort{t.Service, t.Port}
-	ports := r.body.(*gateway.Service).Ports
 	if t.Port != "" && !slices.ContainsFunc(ports, func(p gateway.ServicePort) bool { return p.Name == t.Port }) {
 		var names []string
 		for _, p := range ports {
@@ -178,26 +164,50 @@ func (c *standalone) clientCertificate() *model.Certificate {
 		if ref == nil || e.parent != nil {
 			continue
 		}
-		g := &gate{edge: e, spec: &gateway.Listener{Name: "(client certificate)"}}
-		refs := len(e.refs)
-		if cert, ok := c.secretOf(g, *ref); ok {
-			c.accept(g, ref.At, "the Secret "+ref.Secret.String(), cert)
-		}
-		for i := refs; i < len(e.refs); i++ {
-			if e.refs[i].reason == ReasonInvalidCertificateRef {
-				e.refs[i].reason = ReasonInvalidClientCertificateRef
-			}
-		}
+		cert := c.clientCertificateOf(e)
 		switch {
-		case len(g.certificates) == 0:
+		case cert == nil:
 		case out == nil:
-			out, first = &g.certificates[0], e
-		case *out != g.certificates[0]:
+			out, first = cert, e
+		case *out != *cert:
 			c.report(e.resource, ref.At, fmt.Sprintf("backends are shown the certificate of Gateway %s already", first.resource.Key.Name),
 				"Gateways of one process show one: write the same, or run them apart", false)
 		}
 	}
 	return out
+}
+
+// clientCertificateOf returns the certificate of the Secret that a Gateway names for its backends; nil when it cannot
+// be used.
+func (c *standalone) clientCertificateOf(e *edge) *model.Certificate {
+	ref := e.spec.ClientCertificate
+	g := &gate{edge: e, spec: &gateway.Listener{Name: "(client certificate)"}}
+	refs := len(e.refs)
+	if cert, ok := c.secretOf(g, *ref); ok {
+		c.accept(g, ref.At, "the Secret "+ref.Secret.String(), cert)
+	}
+	for i := refs; i < len(e.refs); i++ {
+		if e.refs[i].reason == ReasonInvalidCertificateRef {
+			e.refs[i].reason = ReasonInvalidClientCertificateRef
+		}
+	}
+	if len(g.certificates) == 0 {
+		return nil
+	}
+	return &g.certificates[0]
+}
+
+// portsOf returns the ports of a service, and whether there is one.
+func (c *standalone) portsOf(n model.ServiceName) ([]gateway.ServicePort, bool) {
+	if c.joined {
+		ports, ok := c.named[n]
+		return ports, ok
+	}
+	r := c.services[n]
+	if r == nil {
+		return nil, false
+	}
+	return r.body.(*gateway.Service).Ports, true
 }
 
 // serviceUpstream is how a service is reached, nil when nothing is said.
@@ -214,7 +224,8 @@ func (b *backendTLS) ref() model.PolicyRef {
 
 // portTLS returns the policy of a port alone, and that of its whole service when the port has none.
 func (c *standalone) portTLS(name model.ServiceName, port uint16) (own, whole *backendTLS) {
-	for _, p := range c.services[name].body.(*gateway.Service).Ports {
+	ports, _ := c.portsOf(name)
+	for _, p := range ports {
 		if p.Number == port && p.Name != "" {
 			own = c.tls[tlsPort{name, p.Name}]
 		}
@@ -224,6 +235,9 @@ func (c *standalone) portTLS(name model.ServiceName, port uint16) (own, whole *b
 
 // backendUpstream is what is said of a backend's port alone, and why nothing may be sent there.
 func (c *standalone) backendUpstream(name model.ServiceName, port uint16) (up *model.Upstream, invalid string) {
+	if c == nil {
+		return nil, ""
+	}
 	own, whole := c.portTLS(name, port)
 	switch {
 	case own != nil && own.invalid == "":
@@ -238,6 +252,9 @@ func (c *standalone) backendUpstream(name model.ServiceName, port uint16) (up *m
 
 // mirrorUpstream says why nothing may be mirrored to a port.
 func (c *standalone) mirrorUpstream(r *Resource, at gateway.Position, name model.ServiceName, port uint16) string {
+	if c == nil {
+		return ""
+	}
 	own, whole := c.portTLS(name, port)
 	switch {
 	case own != nil && own.invalid == "":

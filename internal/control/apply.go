@@ -40,7 +40,7 @@ func (c *change) action() string {
 		return "deleted"
 	case c.before == nil:
 		return "created"
-	case c.before.YAML == c.after.YAML:
+	case c.before.SameText(*c.after):
 		return actionUnchanged
 	}
 	return "configured"
@@ -169,7 +169,7 @@ func (v *view) changesFor(set []config.Resource) []change {
 
 // wouldBe compiles the state as it would be. It returns the mesh and the warnings about the resources of the set.
 func (s *Server) wouldBe(v *view, changes []change) (*config.Mesh, []document.Problem) {
-	in := config.Input{TrustDomain: s.ca.TrustDomain(), Registry: v.registry}
+	in := config.Input{TrustDomain: s.ca.TrustDomain(), Registry: v.registry, Now: time.Now()}
 	files := map[string]bool{}
 	changed := map[config.ResourceKey]bool{}
 	for _, c := range changes {
@@ -239,7 +239,7 @@ func (s *Server) resourceOps(changes []change) (conditions []clientv3.Cmp, ops [
 			ops = append(ops, clientv3.OpDelete(key))
 			continue
 		}
-		value, err := encode(recordOf(c.after))
+		value, err := encode(recordOf(s.ca, c.after))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -118,10 +118,10 @@ func (s *Server) historyOps(id string, entry historyRecord, changes []change, v 
 		entry.Changes = append(entry.Changes, historyChange{c.api, c.key.Kind, c.key.Namespace, c.key.Name, c.action()})
 		var t historyText
 		if c.before != nil {
-			t.Before = recordOf(&c.before.Resource)
+			t.Before = recordOf(s.ca, &c.before.Resource)
 		}
 		if c.after != nil {
-			t.After = recordOf(c.after)
+			t.After = recordOf(s.ca, c.after)
 		}
 		texts = append(texts, t)
 	}
@@ -186,10 +186,6 @@ func (s *Server) sweepHistory(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("prune the history: %w", err)
 	}
 	return nil
-}
-
-func recordOf(r *config.Resource) *resourceRecord {
-	return &resourceRecord{YAML: r.YAML, File: r.File, BaseLine: r.BaseLine, Created: r.Created}
 }
 
 func packTexts(texts []historyText) ([]byte, error) {

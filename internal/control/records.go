@@ -25,10 +25,13 @@ const (
 
 // resourceRecord is a resource in the store.
 type resourceRecord struct {
-	YAML     string    `json:"yaml"`
+	YAML     string    `json:"yaml"`             // of a Secret what may be shown of it
+	Sealed   []byte    `json:"sealed,omitempty"` // of a Secret: the document, see ca.SealDocument
 	File     string    `json:"file,omitempty"`
 	BaseLine int       `json:"baseLine,omitempty"`
 	Created  time.Time `json:"created"`
+
+	private string // Sealed, opened
 }
 
 // serviceRecord is a service that was registered once. It stays when its endpoints go, and its address with it.

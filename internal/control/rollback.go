@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,6 +90,9 @@ func (s *Server) undo(ctx context.Context, v *view, entries []historyEntry, forc
 			return nil, err
 		}
 		for j, c := range entries[i].Changes {
+			if err := errors.Join(texts[j].Before.open(s.ca, c.key()), texts[j].After.open(s.ca, c.key())); err != nil {
+				return nil, connect.NewError(connect.CodeDataLoss, fmt.Errorf("the history of %w", err))
+			}
 			t := targets[c.key()]
 			if t == nil {
 				t = &target{change: c, from: texts[j].After, revision: entries[i].Revision}
@@ -136,7 +140,7 @@ func same(r *resourceRecord, now stored, ok bool) bool {
 	if r == nil || !ok {
 		return r == nil && !ok
 	}
-	return r.YAML == now.YAML
+	return r.YAML == now.YAML && r.private == string(now.Private())
 }
 
 func (c *change) unneeded() bool { return c.action() == actionUnchanged }
@@ -171,7 +175,7 @@ func (v *view) restore(k config.ResourceKey, t *target) (*change, error) {
 		}
 		return c, nil
 	}
-	parsed, problems := config.ParseSet([]document.Source{{File: t.to.File, Line: t.to.BaseLine, Data: []byte(t.to.YAML)}}, document.Limits{})
+	parsed, problems := config.ParseSet([]document.Source{t.to.source()}, document.Limits{})
 	switch {
 	case problems.Failed():
 		return nil, invalid(problems) // a version of Weft since then refuses it

@@ -102,7 +102,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.state = newState(s.store, s.o.Logger)
+	s.state = newState(s.store, s.ca, s.o.Logger)
 	if err := s.state.load(ctx); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 // state mirrors the store. One goroutine follows the store's watch; everyone else reads copies.
 type state struct {
 	store *store.Store
+	seal  sealer
 	log   *slog.Logger
 
 	mu        sync.Mutex
@@ -44,8 +45,8 @@ type stored struct {
 	ModRevision int64
 }
 
-func newState(s *store.Store, log *slog.Logger) *state {
-	st := &state{store: s, log: log, changed: make(chan struct{}, 1)}
+func newState(s *store.Store, seal sealer, log *slog.Logger) *state {
+	st := &state{store: s, seal: seal, log: log, changed: make(chan struct{}, 1)}
 	st.clear()
 	return st
 }
@@ -190,7 +191,10 @@ func (s *state) putResource(key string, kv *mvccpb.KeyValue) error {
 	if err != nil {
 		return err
 	}
-	parsed, problems := config.ParseSet([]document.Source{{File: rec.File, Line: rec.BaseLine, Data: []byte(rec.YAML)}}, document.Limits{})
+	if err := rec.open(s.seal, k); err != nil {
+		return fmt.Errorf("store key %s: %w", key, err)
+	}
+	parsed, problems := config.ParseSet([]document.Source{rec.source()}, document.Limits{})
 	if problems.Failed() {
 		return fmt.Errorf("store key %s: %w", key, problems.Err())
 	}

@@ -137,7 +137,6 @@ func (s *Snapshot) Redacted() *Snapshot {
 				l.Challenge = &Certificate{Chain: l.Challenge.Chain, Key: redacted}
 			}
 			l.Rules = redactedRules(l.Rules)
-			l.Rules = redactRules(l.Rules)
 			listeners[j] = l
 		}
 		socket.Listeners = listeners
@@ -154,33 +153,9 @@ func (s *Snapshot) Redacted() *Snapshot {
 	if len(s.Services) == 0 {
 		out.Services = nil
 	}
-	out.Services = slices.Clone(s.Services)
-	for i := range out.Services {
-		svc := &out.Services[i]
-		svc.Upstream, svc.Rules = redactUpstream(svc.Upstream), redactRules(svc.Rules)
+	if c := s.ClientCertificate; c != nil {
+		out.ClientCertificate = &Certificate{Chain: c.Chain, Key: redacted}
 	}
-	return &out
-}
-
-// redactRules returns the rules without the private keys of their backends' policies.
-func redactRules(in []Rule) []Rule {
-	out := slices.Clone(in)
-	for i := range out {
-		out[i].Backends = slices.Clone(out[i].Backends)
-		for j := range out[i].Backends {
-			out[i].Backends[j].Upstream = redactUpstream(out[i].Backends[j].Upstream)
-		}
-	}
-	return out
-}
-
-func redactUpstream(in *Upstream) *Upstream {
-	if in == nil || in.TLS == nil || in.TLS.Certificate == nil {
-		return in
-	}
-	out, tls := *in, *in.TLS
-	tls.Certificate = &Certificate{Chain: tls.Certificate.Chain, Key: redacted}
-	out.TLS = &tls
 	return &out
 }
 

@@ -8,6 +8,9 @@ type Snapshot struct {
 	Workload    Workload  `json:"workload"`
 	Services    []Service `json:"services,omitempty"` // what the workload calls, by name
 	Sockets     []Socket  `json:"sockets,omitempty"`  // gateways only
+
+	// ClientCertificate is what a gateway of the mesh shows where UpstreamTLS.OfGateway is set.
+	ClientCertificate *Certificate `json:"clientCertificate,omitempty"`
 }
 
 // Workload is the program (or programs) a proxy serves.

@@ -148,6 +148,9 @@ type UpstreamTLS struct {
 	Names       []string     `json:"names,omitempty"`    // DNS names or URIs, one of which the certificate must have instead
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
+
+	OfGateway bool   `json:"ofGateway,omitempty"` // a gateway of the mesh shows the certificate of its Gateway: see Snapshot.ClientCertificate
+	Invalid   string `json:"invalid,omitempty"`   // why nothing is sent, neither with TLS nor without: a CA is missing
 }
 
 // IsZero reports whether nothing is said.

@@ -87,6 +87,10 @@ func (ep *endpoint) dialTLS(raw *loop.Conn, conf func(*upstreamTLS) *tls.Config)
 	if ep.tls == nil {
 		return nil, nil
 	}
+	if why := ep.tls.model.Invalid; why != "" {
+		_ = raw.Close()
+		return nil, fmt.Errorf("TLS: %s", why)
+	}
 	t, err := ep.w.secure(raw, func(k *wire) *tls.Conn { return tls.Client(k, conf(ep.tls)) })
 	if err != nil {
 		ep.unreachable()

@@ -19,11 +19,12 @@ const (
 // ClientValidation is how certificates of clients are verified.
 type ClientValidation struct {
 	Mode model.ClientMode
-	CAs  []ObjectRef // ConfigMaps with the key ca.crt
+	CAs  []ObjectRef // ConfigMaps and Secrets with the key ca.crt
 }
 
 // ObjectRef is a reference to an object.
 type ObjectRef struct {
+	Kind   string // "ConfigMap" or "Secret"
 	Object ObjectName
 	At     Position
 }
@@ -86,13 +87,13 @@ func (c *checker) validation(in *v1.FrontendTLSValidation, f *document.Field) *C
 	return out
 }
 
-// caRef reads a reference to a ConfigMap with a CA's certificate; nil when it is to something else.
+// caRef reads a reference to a ConfigMap or Secret with a CA's certificate; nil when it is to something else.
 func (c *checker) caRef(group, kind, name string, namespace v1.Namespace, f *document.Field) *ObjectRef {
-	if group != "" || kind != "ConfigMap" {
-		c.add(f.Key("kind"), fmt.Sprintf("a CA certificate of kind %q in group %q is not supported in this version of Weft", clip(kind), clip(group)), `name a ConfigMap: kind: ConfigMap, group: ""`)
+	if group != "" || kind != "ConfigMap" && kind != "Secret" {
+		c.add(f.Key("kind"), fmt.Sprintf("a CA certificate of kind %q in group %q is not supported in this version of Weft", clip(kind), clip(group)), `name a ConfigMap or a Secret: kind: ConfigMap, group: ""`)
 		return nil
 	}
-	return &ObjectRef{Object: c.objectName("ConfigMap", name, namespace, f), At: c.position(f.Key("name"))}
+	return &ObjectRef{Kind: kind, Object: c.objectName(kind, name, namespace, f), At: c.position(f.Key("name"))}
 }
 
 // secretRef reads a reference to a Secret; nil when it is to something else.

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,6 +39,10 @@ type Secret struct {
 	Certificate model.Certificate
 	CA          string // PEM; of a Secret of any type
 	At          Position
+
+	Leaf *x509.Certificate // of Certificate, where the Secret is a control plane's
+	Type string            // as written
+	Keys []string // names of its values, sorted
 }
 
 // ParseSecret checks a core/v1 Secret. No problem quotes its values.
@@ -47,11 +53,11 @@ func ParseSecret(d *document.Document) (*Secret, document.Problems) {
 	if c.problems.Failed() {
 		return nil, c.problems
 	}
-	out := &Secret{TLS: in.Type == typeTLS, At: c.position(document.Path("metadata", "name"))}
+	out := &Secret{TLS: in.Type == typeTLS, Type: in.Type, At: c.position(document.Path("metadata", "name"))}
 	values := map[string]string{}
 	c.secretValues(in.Data, values, document.Path("data"), true)
 	c.secretValues(in.StringData, values, document.Path("stringData"), false)
-	out.CA = values[keyAuthority]
+	out.CA, out.Keys = values[keyAuthority], sortedKeys(values)
 	if !out.TLS || c.problems.Failed() {
 		return out, c.problems
 	}
@@ -79,6 +85,10 @@ func (c *checker) secretValues(in any, into map[string]string, f *document.Field
 		s, ok := values[k].(string)
 		if !ok {
 			c.add(at, "wants a string", "quote it")
+			continue
+		}
+		if strings.HasPrefix(s, hiddenValue) || strings.HasPrefix(s, shownValue) {
+			c.add(at, "is what Weft shows in place of the value", "write the value itself: Weft never shows it")
 			continue
 		}
 		if encoded {

@@ -33,8 +33,9 @@ type sealed struct {
 
 // sealer encrypts private keys.
 type sealer struct {
-	aead cipher.AEAD
-	id   []byte
+	aead      cipher.AEAD
+	documents cipher.AEAD // see SealDocument
+	id        []byte
 }
 
 func newSealer(key []byte) (*sealer, error) {
@@ -46,8 +47,12 @@ func newSealer(key []byte) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CA key: %w", err)
 	}
+	documents, err := newDocumentAEAD(key)
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256(append([]byte("weft ca key id\x00"), key...))
-	return &sealer{aead: aead, id: sum[:8]}, nil
+	return &sealer{aead: aead, documents: documents, id: sum[:8]}, nil
 }
 
 // context binds a sealed key to its place and its certificate.

@@ -1,0 +1,53 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/config/gateway"
+)
+
+// secretKind is the kind of Secrets that a control plane keeps: for certificates of its Gateways.
+func secretKind() Kind {
+	return Kind{
+		Name: kindSecret, Versions: []string{"v1"}, Plural: "secrets", seal: true,
+		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseStoredSecret(d) },
+	}
+}
+
+// secrets says of each Secret with a certificate until when it holds, and warns of those that do not hold at the time
+// now; the zero time warns of none.
+func (c *compiler) secrets(resources []Resource, now time.Time) {
+	for i := range resources {
+		r := &resources[i]
+		s, ok := r.body.(*gateway.Secret)
+		if !ok {
+			continue
+		}
+		accepted := newCondition(ConditionAccepted, ReasonAccepted, nil)
+		if s.Leaf != nil {
+			accepted.Message = "the certificate expires on " + s.Leaf.NotAfter.UTC().Format(time.RFC3339)
+			if message, remedy := lifetime(now, s.Leaf.NotBefore, s.Leaf.NotAfter); message != "" {
+				c.warn(r, s.At, "the certificate "+message, remedy)
+			}
+		}
+		c.mesh.Status[r.Key] = []Condition{accepted}
+	}
+}
+
+// lifetime says what is wrong with when a certificate holds, "" if nothing is, or if now is zero.
+func lifetime(now, from, until time.Time) (message, remedy string) {
+	day := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	switch {
+	case now.IsZero():
+		return "", ""
+	case now.After(until):
+		return fmt.Sprintf("expired on %s", day(until)), "renew it"
+	case now.Before(from):
+		return fmt.Sprintf("is not valid before %s", day(from)), ""
+	case until.Sub(now) < expirySoon:
+		return fmt.Sprintf("expires on %s", day(until)), "renew it"
+	}
+	return "", ""
+}
