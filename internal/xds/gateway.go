@@ -53,36 +53,23 @@ func newGatewayNode(n *discoveryv1.Node, id model.Identity) (*gatewayNode, error
 // key is the cache's of the resource.
 func (g *gatewayNode) key() string { return fmt.Sprintf("%s %s at %v", nameGateway, g.name, g.bind) }
 
-// gatewayOf returns the listeners of a gateway's proxy as a resource, and calls f with each service they lead to.
-func (s *Server) gatewayOf(st *stream, f func(model.ServiceName)) *discoveryv1.Resource {
-	var sockets []model.Socket
-	if s.mesh.Gateway != nil {
-		sockets = s.mesh.Gateway(st.gateway.name, st.gateway.bind)
-	}
-	for i := range sockets {
-		for j := range sockets[i].Listeners {
-			for k := range sockets[i].Listeners[j].Rules {
-				sockets[i].Listeners[j].Rules[k].EachUsed(f)
-			}
-		}
-	}
+// gatewayOf returns the listeners of a gateway's proxy as resources, and calls f with each service they lead to.
+func (s *Server) gatewayOf(st *stream, f func(model.ServiceName)) *gatewayResources {
 	key := st.gateway.key()
-	r := s.cache[key]
-	if r == nil {
-		r = gatewayResource(st.gateway.name, sockets)
-		s.cache[key] = r
+	g := s.gateways[key]
+	if g == nil {
+		var edge gatewayEdge
+		if s.mesh.Gateway != nil {
+			edge.sockets = s.mesh.Gateway(st.gateway.name, st.gateway.bind)
+		}
+		if s.mesh.ClientCertificate != nil {
+			edge.client = s.mesh.ClientCertificate(st.gateway.name)
+		}
+		g = newGatewayResources(st.gateway.name, &edge)
+		s.gateways[key] = g
 	}
-	return r
-}
-
-func gatewayResource(name model.ServiceName, sockets []model.Socket) *discoveryv1.Resource {
-	return seal(nameGateway, &discoveryv1.Resource{Body: &discoveryv1.Resource_Gateway{Gateway: &discoveryv1.Gateway{
-		Name: nameText(name), Sockets: jsonToWire(sockets, len(sockets) == 0),
-	}}})
-}
-
-// socketsFromWire is the inverse of gatewayResource.
-func socketsFromWire(w *discoveryv1.Gateway) ([]model.Socket, error) {
-	var out []model.Socket
-	return out, jsonFromWire(w.GetSockets(), &out, "sockets")
+	for _, n := range g.services {
+		f(n)
+	}
+	return g
 }

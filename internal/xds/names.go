@@ -34,7 +34,7 @@ func parseSubscription(s string) (n model.ServiceName, ok bool, err error) {
 	if len(s) > maxNameBytes {
 		return n, false, fmt.Errorf("resource name of %d bytes; at most %d are allowed", len(s), maxNameBytes)
 	}
-	if s == nameWorkload || s == nameTaps || s == nameGateway {
+	if s == nameWorkload || s == nameTaps || s == nameGateway || strings.HasPrefix(s, prefixPart) {
 		return n, false, nil
 	}
 	text, isService := strings.CutPrefix(s, prefixService)

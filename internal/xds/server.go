@@ -26,12 +26,17 @@ type Mesh struct {
 	// Gateway returns what the proxies of a Gateway listen on, at the addresses of bind where it names none. It is
 	// pure; nil means that there are no Gateways.
 	Gateway func(name model.ServiceName, bind []netip.Addr) []model.Socket
+	// ClientCertificate is what a Gateway's proxies show to backends outside the mesh; nil is nothing.
+	ClientCertificate func(name model.ServiceName) *model.Certificate
 }
 
 // Bounds of a server. A proxy that exceeds one is refused with ResourceExhausted.
 const (
 	maxStreams     = 20000
 	maxStreamNames = 10000
+
+	// maxInitialVersions bounds what a proxy says that it holds: services with their endpoints, and parts of a gateway.
+	maxInitialVersions = 2*maxStreamNames + 2 + 100000
 )
 
 // ServerOptions configure a Server.
@@ -49,15 +54,16 @@ type ServerOptions struct {
 type Server struct {
 	o ServerOptions
 
-	mu      sync.Mutex // guards all below and every stream's state
-	mesh    *Mesh      // nil until the first Publish
-	cache   map[string]*discoveryv1.Resource
-	taps    *discoveryv1.Resource
-	streams map[string]*stream // by node ID
-	changed chan struct{}      // closed and replaced whenever a proxy's state or the mesh changes
-	pushes  uint64
-	closed  bool
-	done    chan struct{}
+	mu       sync.Mutex // guards all below and every stream's state
+	mesh     *Mesh      // nil until the first Publish
+	cache    map[string]*discoveryv1.Resource
+	gateways map[string]*gatewayResources // by gatewayNode.key; as cache
+	taps     *discoveryv1.Resource
+	streams  map[string]*stream // by node ID
+	changed  chan struct{}      // closed and replaced whenever a proxy's state or the mesh changes
+	pushes   uint64
+	closed   bool
+	done     chan struct{}
 }
 
 // NewServer returns a server that answers nobody until the first Publish.
@@ -69,7 +75,7 @@ func NewServer(o ServerOptions) *Server {
 		o.Now = time.Now
 	}
 	s := &Server{
-		o: o, cache: map[string]*discoveryv1.Resource{}, streams: map[string]*stream{},
+		o: o, cache: map[string]*discoveryv1.Resource{}, gateways: map[string]*gatewayResources{}, streams: map[string]*stream{},
 		changed: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.taps = tapsResource(nil)
@@ -89,7 +95,7 @@ func (s *Server) Publish(m *Mesh) {
 		return
 	}
 	s.mesh = m
-	s.cache = map[string]*discoveryv1.Resource{}
+	s.cache, s.gateways = map[string]*discoveryv1.Resource{}, map[string]*gatewayResources{}
 	for _, st := range s.streams {
 		s.advance(st)
 	}
@@ -202,8 +208,8 @@ func (s *Server) join(st *stream, first *discoveryv1.DeltaRequest) error {
 		return connect.NewError(connect.CodeAlreadyExists, fmt.Errorf("workload ID %q is in use by %s", st.node.GetId(), old.identity))
 	case old == nil && len(s.streams) >= maxStreams:
 		return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("this control plane serves %d proxies, its limit", maxStreams))
-	case len(first.GetInitialVersions()) > 2*maxStreamNames+2:
-		return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%d initial versions; at most %d are allowed", len(first.GetInitialVersions()), 2*maxStreamNames+2))
+	case len(first.GetInitialVersions()) > maxInitialVersions:
+		return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("%d initial versions; at most %d are allowed", len(first.GetInitialVersions()), maxInitialVersions))
 	}
 	if err := st.subscribe(first); err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
@@ -230,7 +231,9 @@ func (s *Server) desired(st *stream) map[string]string {
 	}
 	inboundPolicy(s.mesh.Services[st.workload.Service]).EachAsked(follow)
 	if st.gateway != nil {
-		want[nameGateway] = s.gatewayOf(st, follow).GetVersion()
+		for name, r := range s.gatewayOf(st, follow).byName {
+			want[name] = r.GetVersion()
+		}
 	}
 	for len(queue) > 0 {
 		n := queue[len(queue)-1]
@@ -354,8 +357,9 @@ func (s *Server) body(st *stream, name string) *discoveryv1.Resource {
 		return s.workload(st)
 	case nameTaps:
 		return s.taps
-	case nameGateway:
-		return s.cache[st.gateway.key()] // desired put it there
+	}
+	if st.gateway != nil && (name == nameGateway || strings.HasPrefix(name, prefixPart)) {
+		return s.gateways[st.gateway.key()].byName[name] // desired put it there
 	}
 	if r := s.cache[ownKey(name, st)]; r != nil {
 		return r

@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
@@ -71,8 +72,11 @@ func InboundFromWire(in []*discoveryv1.Inbound) ([]model.Inbound, error) {
 // SnapshotToResources converts a snapshot into the resources that carry it, each with its version.
 func SnapshotToResources(s *model.Snapshot) []*discoveryv1.Resource {
 	out := []*discoveryv1.Resource{workloadResource(s.TrustDomain, s.Workload)}
-	if len(s.Sockets) > 0 {
-		out = append(out, gatewayResource(s.Workload.Service, s.Sockets))
+	if len(s.Sockets) > 0 || s.ClientCertificate != nil {
+		g := newGatewayResources(s.Workload.Service, &gatewayEdge{sockets: s.Sockets, client: s.ClientCertificate})
+		for _, name := range slices.Sorted(maps.Keys(g.byName)) {
+			out = append(out, g.byName[name])
+		}
 	}
 	for i := range s.Services {
 		out = append(out, serviceResource(&s.Services[i]), endpointsResource(&s.Services[i]))
@@ -103,6 +107,8 @@ func endpointsResource(s *model.Service) *discoveryv1.Resource {
 func SnapshotFromResources(revision int64, resources []*discoveryv1.Resource) (*model.Snapshot, error) {
 	snap := &model.Snapshot{Revision: revision}
 	endpoints := map[string][]model.Endpoint{}
+	var gateway *discoveryv1.Gateway
+	parts := map[string]*discoveryv1.GatewayPart{}
 	for _, r := range resources {
 		var err error
 		switch b := r.GetBody().(type) {
@@ -116,7 +122,9 @@ func SnapshotFromResources(revision int64, resources []*discoveryv1.Resource) (*
 		case *discoveryv1.Resource_Endpoints:
 			endpoints[b.Endpoints.GetService()], err = EndpointsFromWire(b.Endpoints)
 		case *discoveryv1.Resource_Gateway:
-			snap.Sockets, err = socketsFromWire(b.Gateway)
+			gateway = b.Gateway
+		case *discoveryv1.Resource_GatewayPart:
+			parts[r.GetName()] = b.GatewayPart
 		case *discoveryv1.Resource_Taps:
 		default:
 			err = fmt.Errorf("unknown kind %T; the control plane is newer than this proxy", b)
@@ -124,6 +132,13 @@ func SnapshotFromResources(revision int64, resources []*discoveryv1.Resource) (*
 		if err != nil {
 			return nil, fmt.Errorf("resource %q: %w", r.GetName(), err)
 		}
+	}
+	if gateway != nil {
+		edge, err := edgeFromWire(gateway, parts)
+		if err != nil {
+			return nil, fmt.Errorf("resource %q: %w", nameGateway, err)
+		}
+		snap.Sockets, snap.ClientCertificate = edge.sockets, edge.client
 	}
 	slices.SortFunc(snap.Services, func(a, b model.Service) int {
 		return cmp.Or(cmp.Compare(a.Name.Namespace, b.Name.Namespace), cmp.Compare(a.Name.Name, b.Name.Name))

@@ -1027,7 +1027,8 @@ func (x *Node) GetBind() []string {
 	return nil
 }
 
-// Resource names: "workload", "service/NAMESPACE/NAME", "endpoints/NAMESPACE/NAME", "taps", "gateway".
+// Resource names: "workload", "service/NAMESPACE/NAME", "endpoints/NAMESPACE/NAME", "taps", "gateway", and parts of it,
+// "gateway/...".
 type Resource struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1039,6 +1040,7 @@ type Resource struct {
 	//	*Resource_Endpoints
 	//	*Resource_Taps
 	//	*Resource_Gateway
+	//	*Resource_GatewayPart
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1140,6 +1142,15 @@ func (x *Resource) GetGateway() *Gateway {
 	return nil
 }
 
+func (x *Resource) GetGatewayPart() *GatewayPart {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_GatewayPart); ok {
+			return x.GatewayPart
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -1164,6 +1175,10 @@ type Resource_Gateway struct {
 	Gateway *Gateway `protobuf:"bytes,7,opt,name=gateway,proto3,oneof"`
 }
 
+type Resource_GatewayPart struct {
+	GatewayPart *GatewayPart `protobuf:"bytes,8,opt,name=gateway_part,json=gatewayPart,proto3,oneof"`
+}
+
 func (*Resource_Workload) isResource_Body() {}
 
 func (*Resource_Service) isResource_Body() {}
@@ -1174,11 +1189,15 @@ func (*Resource_Taps) isResource_Body() {}
 
 func (*Resource_Gateway) isResource_Body() {}
 
+func (*Resource_GatewayPart) isResource_Body() {}
+
 // Gateway is what a gateway's proxy listens on. One that nobody has written yet has no sockets.
 type Gateway struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // NAMESPACE/NAME
-	Sockets       []byte                 `protobuf:"bytes,2,opt,name=sockets,proto3" json:"sockets,omitempty"` // JSON, with rules and certificates
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`           // NAMESPACE/NAME
+	Sockets       []byte                 `protobuf:"bytes,2,opt,name=sockets,proto3" json:"sockets,omitempty"`     // JSON, without what listeners have as parts
+	Listeners     []*ListenerParts       `protobuf:"bytes,3,rep,name=listeners,proto3" json:"listeners,omitempty"` // by name
+	Client        string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`       // resource that has the certificate shown to backends outside the mesh; "" is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1227,6 +1246,134 @@ func (x *Gateway) GetSockets() []byte {
 	return nil
 }
 
+func (x *Gateway) GetListeners() []*ListenerParts {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *Gateway) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+// ListenerParts name the resources that have the rest of a listener, so that a change of one route, or of one
+// certificate, is sent alone.
+type ListenerParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Listener      string                 `protobuf:"bytes,1,opt,name=listener,proto3" json:"listener,omitempty"` // NAMESPACE/GATEWAY/LISTENER
+	Rules         []string               `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`       // "gateway/rules/LISTENER/" and each of these, in the order of precedence
+	Tls           bool                   `protobuf:"varint,3,opt,name=tls,proto3" json:"tls,omitempty"`          // "gateway/tls/LISTENER" has the certificates and the CA of clients
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListenerParts) Reset() {
+	*x = ListenerParts{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenerParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenerParts) ProtoMessage() {}
+
+func (x *ListenerParts) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenerParts.ProtoReflect.Descriptor instead.
+func (*ListenerParts) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListenerParts) GetListener() string {
+	if x != nil {
+		return x.Listener
+	}
+	return ""
+}
+
+func (x *ListenerParts) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ListenerParts) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+type GatewayPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []byte                 `protobuf:"bytes,1,opt,name=rules,proto3" json:"rules,omitempty"` // JSON of the rules that one route has in a row
+	Tls           []byte                 `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`     // JSON of certificates with their keys, and of the CA of clients
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayPart) Reset() {
+	*x = GatewayPart{}
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayPart) ProtoMessage() {}
+
+func (x *GatewayPart) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayPart.ProtoReflect.Descriptor instead.
+func (*GatewayPart) Descriptor() ([]byte, []int) {
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GatewayPart) GetRules() []byte {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *GatewayPart) GetTls() []byte {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
 type Workload struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1242,7 +1389,7 @@ type Workload struct {
 
 func (x *Workload) Reset() {
 	*x = Workload{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1401,7 @@ func (x *Workload) String() string {
 func (*Workload) ProtoMessage() {}
 
 func (x *Workload) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[16]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1414,7 @@ func (x *Workload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workload.ProtoReflect.Descriptor instead.
 func (*Workload) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{16}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Workload) GetId() string {
@@ -1330,7 +1477,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1489,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[17]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1502,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{17}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Inbound) GetServicePort() uint32 {
@@ -1394,7 +1541,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1553,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[18]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1566,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{18}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Service) GetName() string {
@@ -1481,7 +1628,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1640,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[19]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1653,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{19}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -1540,7 +1687,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1699,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[20]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1712,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{20}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Rule) GetRef() *RuleRef {
@@ -1645,7 +1792,7 @@ type RuleRef struct {
 
 func (x *RuleRef) Reset() {
 	*x = RuleRef{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1804,7 @@ func (x *RuleRef) String() string {
 func (*RuleRef) ProtoMessage() {}
 
 func (x *RuleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[21]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1817,7 @@ func (x *RuleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleRef.ProtoReflect.Descriptor instead.
 func (*RuleRef) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{21}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RuleRef) GetKind() string {
@@ -1728,7 +1875,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1887,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[22]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1900,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{22}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Match) GetPath() *ValueMatch {
@@ -1804,7 +1951,7 @@ type ValueMatch struct {
 
 func (x *ValueMatch) Reset() {
 	*x = ValueMatch{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1963,7 @@ func (x *ValueMatch) String() string {
 func (*ValueMatch) ProtoMessage() {}
 
 func (x *ValueMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[23]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1976,7 @@ func (x *ValueMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueMatch.ProtoReflect.Descriptor instead.
 func (*ValueMatch) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{23}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ValueMatch) GetName() string {
@@ -1878,7 +2025,7 @@ type HeaderMod struct {
 
 func (x *HeaderMod) Reset() {
 	*x = HeaderMod{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +2037,7 @@ func (x *HeaderMod) String() string {
 func (*HeaderMod) ProtoMessage() {}
 
 func (x *HeaderMod) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[24]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2050,7 @@ func (x *HeaderMod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMod.ProtoReflect.Descriptor instead.
 func (*HeaderMod) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{24}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HeaderMod) GetSet() []*HeaderValue {
@@ -1937,7 +2084,7 @@ type HeaderValue struct {
 
 func (x *HeaderValue) Reset() {
 	*x = HeaderValue{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2096,7 @@ func (x *HeaderValue) String() string {
 func (*HeaderValue) ProtoMessage() {}
 
 func (x *HeaderValue) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[25]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2109,7 @@ func (x *HeaderValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
 func (*HeaderValue) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{25}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HeaderValue) GetName() string {
@@ -1995,7 +2142,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2154,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[26]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2167,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{26}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Backend) GetService() string {
@@ -2089,7 +2236,7 @@ type Endpoints struct {
 
 func (x *Endpoints) Reset() {
 	*x = Endpoints{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2248,7 @@ func (x *Endpoints) String() string {
 func (*Endpoints) ProtoMessage() {}
 
 func (x *Endpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[27]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2261,7 @@ func (x *Endpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoints.ProtoReflect.Descriptor instead.
 func (*Endpoints) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{27}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Endpoints) GetService() string {
@@ -2151,7 +2298,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2310,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[28]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2323,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{28}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Endpoint) GetId() string {
@@ -2278,7 +2425,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2437,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[29]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2450,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{29}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RegisterRequest) GetService() string {
@@ -2364,7 +2511,7 @@ type RegisterResponse struct {
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2523,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[30]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2536,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{30}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RegisterResponse) GetRevision() int64 {
@@ -2408,7 +2555,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2567,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[31]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2580,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{31}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeregisterRequest) GetId() string {
@@ -2452,7 +2599,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2611,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[32]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2624,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{32}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeregisterResponse) GetRevision() int64 {
@@ -2497,7 +2644,7 @@ type Taps struct {
 
 func (x *Taps) Reset() {
 	*x = Taps{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2656,7 @@ func (x *Taps) String() string {
 func (*Taps) ProtoMessage() {}
 
 func (x *Taps) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[33]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2669,7 @@ func (x *Taps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taps.ProtoReflect.Descriptor instead.
 func (*Taps) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{33}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Taps) GetTaps() []*Tap {
@@ -2543,7 +2690,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2702,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[34]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2715,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{34}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Tap) GetId() string {
@@ -2604,7 +2751,7 @@ type TapFilter struct {
 
 func (x *TapFilter) Reset() {
 	*x = TapFilter{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2616,7 +2763,7 @@ func (x *TapFilter) String() string {
 func (*TapFilter) ProtoMessage() {}
 
 func (x *TapFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[35]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2629,7 +2776,7 @@ func (x *TapFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapFilter.ProtoReflect.Descriptor instead.
 func (*TapFilter) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{35}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TapFilter) GetWorkload() string {
@@ -2673,7 +2820,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2685,7 +2832,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[36]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2698,7 +2845,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{36}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReportRequest) GetNodeId() string {
@@ -2744,7 +2891,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2903,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[37]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2916,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{37}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{39}
 }
 
 type ProxyStats struct {
@@ -2784,7 +2931,7 @@ type ProxyStats struct {
 
 func (x *ProxyStats) Reset() {
 	*x = ProxyStats{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2943,7 @@ func (x *ProxyStats) String() string {
 func (*ProxyStats) ProtoMessage() {}
 
 func (x *ProxyStats) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[38]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2956,7 @@ func (x *ProxyStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyStats.ProtoReflect.Descriptor instead.
 func (*ProxyStats) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{38}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ProxyStats) GetResidentBytes() uint64 {
@@ -2868,7 +3015,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3027,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[39]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3040,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{39}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Series) GetDirection() string {
@@ -3042,7 +3189,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3054,7 +3201,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[40]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3067,7 +3214,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{40}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Histogram) GetBucket() []uint32 {
@@ -3134,7 +3281,7 @@ type TapEvent struct {
 
 func (x *TapEvent) Reset() {
 	*x = TapEvent{}
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3146,7 +3293,7 @@ func (x *TapEvent) String() string {
 func (*TapEvent) ProtoMessage() {}
 
 func (x *TapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[41]
+	mi := &file_weft_discovery_v1_discovery_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3159,7 +3306,7 @@ func (x *TapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapEvent.ProtoReflect.Descriptor instead.
 func (*TapEvent) Descriptor() ([]byte, []int) {
-	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{41}
+	return file_weft_discovery_v1_discovery_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TapEvent) GetTapId() string {
@@ -3440,7 +3587,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x04bind\x18\b \x03(\tR\x04bind\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd8\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x03\n" +
 	"\bResource\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -3448,11 +3595,21 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\aservice\x18\x04 \x01(\v2\x1a.weft.discovery.v1.ServiceH\x00R\aservice\x12<\n" +
 	"\tendpoints\x18\x05 \x01(\v2\x1c.weft.discovery.v1.EndpointsH\x00R\tendpoints\x12-\n" +
 	"\x04taps\x18\x06 \x01(\v2\x17.weft.discovery.v1.TapsH\x00R\x04taps\x126\n" +
-	"\agateway\x18\a \x01(\v2\x1a.weft.discovery.v1.GatewayH\x00R\agatewayB\x06\n" +
-	"\x04body\"7\n" +
+	"\agateway\x18\a \x01(\v2\x1a.weft.discovery.v1.GatewayH\x00R\agateway\x12C\n" +
+	"\fgateway_part\x18\b \x01(\v2\x1e.weft.discovery.v1.GatewayPartH\x00R\vgatewayPartB\x06\n" +
+	"\x04body\"\x8f\x01\n" +
 	"\aGateway\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\asockets\x18\x02 \x01(\fR\asockets\"\xbd\x02\n" +
+	"\asockets\x18\x02 \x01(\fR\asockets\x12>\n" +
+	"\tlisteners\x18\x03 \x03(\v2 .weft.discovery.v1.ListenerPartsR\tlisteners\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\tR\x06client\"S\n" +
+	"\rListenerParts\x12\x1a\n" +
+	"\blistener\x18\x01 \x01(\tR\blistener\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\tR\x05rules\x12\x10\n" +
+	"\x03tls\x18\x03 \x01(\bR\x03tls\"5\n" +
+	"\vGatewayPart\x12\x14\n" +
+	"\x05rules\x18\x01 \x01(\fR\x05rules\x12\x10\n" +
+	"\x03tls\x18\x02 \x01(\fR\x03tls\"\xbd\x02\n" +
 	"\bWorkload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x18\n" +
@@ -3673,7 +3830,7 @@ func file_weft_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_weft_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_weft_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*SignCertificateRequest)(nil),  // 0: weft.discovery.v1.SignCertificateRequest
 	(*SignCertificateResponse)(nil), // 1: weft.discovery.v1.SignCertificateResponse
@@ -3691,112 +3848,116 @@ var file_weft_discovery_v1_discovery_proto_goTypes = []any{
 	(*Node)(nil),                    // 13: weft.discovery.v1.Node
 	(*Resource)(nil),                // 14: weft.discovery.v1.Resource
 	(*Gateway)(nil),                 // 15: weft.discovery.v1.Gateway
-	(*Workload)(nil),                // 16: weft.discovery.v1.Workload
-	(*Inbound)(nil),                 // 17: weft.discovery.v1.Inbound
-	(*Service)(nil),                 // 18: weft.discovery.v1.Service
-	(*Port)(nil),                    // 19: weft.discovery.v1.Port
-	(*Rule)(nil),                    // 20: weft.discovery.v1.Rule
-	(*RuleRef)(nil),                 // 21: weft.discovery.v1.RuleRef
-	(*Match)(nil),                   // 22: weft.discovery.v1.Match
-	(*ValueMatch)(nil),              // 23: weft.discovery.v1.ValueMatch
-	(*HeaderMod)(nil),               // 24: weft.discovery.v1.HeaderMod
-	(*HeaderValue)(nil),             // 25: weft.discovery.v1.HeaderValue
-	(*Backend)(nil),                 // 26: weft.discovery.v1.Backend
-	(*Endpoints)(nil),               // 27: weft.discovery.v1.Endpoints
-	(*Endpoint)(nil),                // 28: weft.discovery.v1.Endpoint
-	(*RegisterRequest)(nil),         // 29: weft.discovery.v1.RegisterRequest
-	(*RegisterResponse)(nil),        // 30: weft.discovery.v1.RegisterResponse
-	(*DeregisterRequest)(nil),       // 31: weft.discovery.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),      // 32: weft.discovery.v1.DeregisterResponse
-	(*Taps)(nil),                    // 33: weft.discovery.v1.Taps
-	(*Tap)(nil),                     // 34: weft.discovery.v1.Tap
-	(*TapFilter)(nil),               // 35: weft.discovery.v1.TapFilter
-	(*ReportRequest)(nil),           // 36: weft.discovery.v1.ReportRequest
-	(*ReportResponse)(nil),          // 37: weft.discovery.v1.ReportResponse
-	(*ProxyStats)(nil),              // 38: weft.discovery.v1.ProxyStats
-	(*Series)(nil),                  // 39: weft.discovery.v1.Series
-	(*Histogram)(nil),               // 40: weft.discovery.v1.Histogram
-	(*TapEvent)(nil),                // 41: weft.discovery.v1.TapEvent
-	nil,                             // 42: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
-	nil,                             // 43: weft.discovery.v1.PoolState.SubsetEntry
-	nil,                             // 44: weft.discovery.v1.Node.LabelsEntry
-	nil,                             // 45: weft.discovery.v1.Workload.LabelsEntry
-	nil,                             // 46: weft.discovery.v1.Backend.SubsetEntry
-	nil,                             // 47: weft.discovery.v1.Endpoint.LabelsEntry
-	nil,                             // 48: weft.discovery.v1.RegisterRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 50: google.protobuf.Duration
+	(*ListenerParts)(nil),           // 16: weft.discovery.v1.ListenerParts
+	(*GatewayPart)(nil),             // 17: weft.discovery.v1.GatewayPart
+	(*Workload)(nil),                // 18: weft.discovery.v1.Workload
+	(*Inbound)(nil),                 // 19: weft.discovery.v1.Inbound
+	(*Service)(nil),                 // 20: weft.discovery.v1.Service
+	(*Port)(nil),                    // 21: weft.discovery.v1.Port
+	(*Rule)(nil),                    // 22: weft.discovery.v1.Rule
+	(*RuleRef)(nil),                 // 23: weft.discovery.v1.RuleRef
+	(*Match)(nil),                   // 24: weft.discovery.v1.Match
+	(*ValueMatch)(nil),              // 25: weft.discovery.v1.ValueMatch
+	(*HeaderMod)(nil),               // 26: weft.discovery.v1.HeaderMod
+	(*HeaderValue)(nil),             // 27: weft.discovery.v1.HeaderValue
+	(*Backend)(nil),                 // 28: weft.discovery.v1.Backend
+	(*Endpoints)(nil),               // 29: weft.discovery.v1.Endpoints
+	(*Endpoint)(nil),                // 30: weft.discovery.v1.Endpoint
+	(*RegisterRequest)(nil),         // 31: weft.discovery.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 32: weft.discovery.v1.RegisterResponse
+	(*DeregisterRequest)(nil),       // 33: weft.discovery.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),      // 34: weft.discovery.v1.DeregisterResponse
+	(*Taps)(nil),                    // 35: weft.discovery.v1.Taps
+	(*Tap)(nil),                     // 36: weft.discovery.v1.Tap
+	(*TapFilter)(nil),               // 37: weft.discovery.v1.TapFilter
+	(*ReportRequest)(nil),           // 38: weft.discovery.v1.ReportRequest
+	(*ReportResponse)(nil),          // 39: weft.discovery.v1.ReportResponse
+	(*ProxyStats)(nil),              // 40: weft.discovery.v1.ProxyStats
+	(*Series)(nil),                  // 41: weft.discovery.v1.Series
+	(*Histogram)(nil),               // 42: weft.discovery.v1.Histogram
+	(*TapEvent)(nil),                // 43: weft.discovery.v1.TapEvent
+	nil,                             // 44: weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	nil,                             // 45: weft.discovery.v1.PoolState.SubsetEntry
+	nil,                             // 46: weft.discovery.v1.Node.LabelsEntry
+	nil,                             // 47: weft.discovery.v1.Workload.LabelsEntry
+	nil,                             // 48: weft.discovery.v1.Backend.SubsetEntry
+	nil,                             // 49: weft.discovery.v1.Endpoint.LabelsEntry
+	nil,                             // 50: weft.discovery.v1.RegisterRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 52: google.protobuf.Duration
 }
 var file_weft_discovery_v1_discovery_proto_depIdxs = []int32{
-	49, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
+	51, // 0: weft.discovery.v1.SignCertificateResponse.not_after:type_name -> google.protobuf.Timestamp
 	3,  // 1: weft.discovery.v1.QuotaRequest.asks:type_name -> weft.discovery.v1.QuotaAsk
 	5,  // 2: weft.discovery.v1.QuotaResponse.quotas:type_name -> weft.discovery.v1.Quota
 	13, // 3: weft.discovery.v1.DeltaRequest.node:type_name -> weft.discovery.v1.Node
-	42, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
+	44, // 4: weft.discovery.v1.DeltaRequest.initial_versions:type_name -> weft.discovery.v1.DeltaRequest.InitialVersionsEntry
 	9,  // 5: weft.discovery.v1.DeltaRequest.answers:type_name -> weft.discovery.v1.Answer
 	14, // 6: weft.discovery.v1.DeltaResponse.resources:type_name -> weft.discovery.v1.Resource
 	8,  // 7: weft.discovery.v1.DeltaResponse.questions:type_name -> weft.discovery.v1.Question
 	10, // 8: weft.discovery.v1.Answer.pools:type_name -> weft.discovery.v1.PoolState
-	43, // 9: weft.discovery.v1.PoolState.subset:type_name -> weft.discovery.v1.PoolState.SubsetEntry
+	45, // 9: weft.discovery.v1.PoolState.subset:type_name -> weft.discovery.v1.PoolState.SubsetEntry
 	11, // 10: weft.discovery.v1.PoolState.out:type_name -> weft.discovery.v1.EndpointState
 	12, // 11: weft.discovery.v1.PoolState.budget:type_name -> weft.discovery.v1.BudgetState
-	49, // 12: weft.discovery.v1.EndpointState.until:type_name -> google.protobuf.Timestamp
-	50, // 13: weft.discovery.v1.BudgetState.window:type_name -> google.protobuf.Duration
-	44, // 14: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
-	17, // 15: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
-	16, // 16: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
-	18, // 17: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
-	27, // 18: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
-	33, // 19: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
+	51, // 12: weft.discovery.v1.EndpointState.until:type_name -> google.protobuf.Timestamp
+	52, // 13: weft.discovery.v1.BudgetState.window:type_name -> google.protobuf.Duration
+	46, // 14: weft.discovery.v1.Node.labels:type_name -> weft.discovery.v1.Node.LabelsEntry
+	19, // 15: weft.discovery.v1.Node.inbound:type_name -> weft.discovery.v1.Inbound
+	18, // 16: weft.discovery.v1.Resource.workload:type_name -> weft.discovery.v1.Workload
+	20, // 17: weft.discovery.v1.Resource.service:type_name -> weft.discovery.v1.Service
+	29, // 18: weft.discovery.v1.Resource.endpoints:type_name -> weft.discovery.v1.Endpoints
+	35, // 19: weft.discovery.v1.Resource.taps:type_name -> weft.discovery.v1.Taps
 	15, // 20: weft.discovery.v1.Resource.gateway:type_name -> weft.discovery.v1.Gateway
-	45, // 21: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
-	17, // 22: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
-	19, // 23: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
-	20, // 24: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
-	21, // 25: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
-	22, // 26: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
-	24, // 27: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
-	24, // 28: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
-	26, // 29: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
-	23, // 30: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
-	23, // 31: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
-	23, // 32: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
-	25, // 33: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
-	25, // 34: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
-	24, // 35: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
-	24, // 36: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
-	46, // 37: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
-	28, // 38: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
-	47, // 39: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
-	19, // 40: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
-	48, // 41: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
-	34, // 42: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
-	35, // 43: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
-	39, // 44: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
-	41, // 45: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
-	38, // 46: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
-	49, // 47: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
-	49, // 48: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
-	40, // 49: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
-	49, // 50: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
-	25, // 51: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
-	0,  // 52: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
-	6,  // 53: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
-	29, // 54: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
-	31, // 55: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
-	36, // 56: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
-	2,  // 57: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
-	1,  // 58: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
-	7,  // 59: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
-	30, // 60: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
-	32, // 61: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
-	37, // 62: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
-	4,  // 63: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
-	58, // [58:64] is the sub-list for method output_type
-	52, // [52:58] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	17, // 21: weft.discovery.v1.Resource.gateway_part:type_name -> weft.discovery.v1.GatewayPart
+	16, // 22: weft.discovery.v1.Gateway.listeners:type_name -> weft.discovery.v1.ListenerParts
+	47, // 23: weft.discovery.v1.Workload.labels:type_name -> weft.discovery.v1.Workload.LabelsEntry
+	19, // 24: weft.discovery.v1.Workload.inbound:type_name -> weft.discovery.v1.Inbound
+	21, // 25: weft.discovery.v1.Service.ports:type_name -> weft.discovery.v1.Port
+	22, // 26: weft.discovery.v1.Service.rules:type_name -> weft.discovery.v1.Rule
+	23, // 27: weft.discovery.v1.Rule.ref:type_name -> weft.discovery.v1.RuleRef
+	24, // 28: weft.discovery.v1.Rule.matches:type_name -> weft.discovery.v1.Match
+	26, // 29: weft.discovery.v1.Rule.request:type_name -> weft.discovery.v1.HeaderMod
+	26, // 30: weft.discovery.v1.Rule.response:type_name -> weft.discovery.v1.HeaderMod
+	28, // 31: weft.discovery.v1.Rule.backends:type_name -> weft.discovery.v1.Backend
+	25, // 32: weft.discovery.v1.Match.path:type_name -> weft.discovery.v1.ValueMatch
+	25, // 33: weft.discovery.v1.Match.headers:type_name -> weft.discovery.v1.ValueMatch
+	25, // 34: weft.discovery.v1.Match.query:type_name -> weft.discovery.v1.ValueMatch
+	27, // 35: weft.discovery.v1.HeaderMod.set:type_name -> weft.discovery.v1.HeaderValue
+	27, // 36: weft.discovery.v1.HeaderMod.add:type_name -> weft.discovery.v1.HeaderValue
+	26, // 37: weft.discovery.v1.Backend.request:type_name -> weft.discovery.v1.HeaderMod
+	26, // 38: weft.discovery.v1.Backend.response:type_name -> weft.discovery.v1.HeaderMod
+	48, // 39: weft.discovery.v1.Backend.subset:type_name -> weft.discovery.v1.Backend.SubsetEntry
+	30, // 40: weft.discovery.v1.Endpoints.endpoints:type_name -> weft.discovery.v1.Endpoint
+	49, // 41: weft.discovery.v1.Endpoint.labels:type_name -> weft.discovery.v1.Endpoint.LabelsEntry
+	21, // 42: weft.discovery.v1.RegisterRequest.ports:type_name -> weft.discovery.v1.Port
+	50, // 43: weft.discovery.v1.RegisterRequest.labels:type_name -> weft.discovery.v1.RegisterRequest.LabelsEntry
+	36, // 44: weft.discovery.v1.Taps.taps:type_name -> weft.discovery.v1.Tap
+	37, // 45: weft.discovery.v1.Tap.filter:type_name -> weft.discovery.v1.TapFilter
+	41, // 46: weft.discovery.v1.ReportRequest.series:type_name -> weft.discovery.v1.Series
+	43, // 47: weft.discovery.v1.ReportRequest.events:type_name -> weft.discovery.v1.TapEvent
+	40, // 48: weft.discovery.v1.ReportRequest.proxy:type_name -> weft.discovery.v1.ProxyStats
+	51, // 49: weft.discovery.v1.ReportRequest.started:type_name -> google.protobuf.Timestamp
+	51, // 50: weft.discovery.v1.ProxyStats.svid_not_after:type_name -> google.protobuf.Timestamp
+	42, // 51: weft.discovery.v1.Series.latency:type_name -> weft.discovery.v1.Histogram
+	51, // 52: weft.discovery.v1.TapEvent.start:type_name -> google.protobuf.Timestamp
+	27, // 53: weft.discovery.v1.TapEvent.headers:type_name -> weft.discovery.v1.HeaderValue
+	0,  // 54: weft.discovery.v1.IdentityService.SignCertificate:input_type -> weft.discovery.v1.SignCertificateRequest
+	6,  // 55: weft.discovery.v1.DiscoveryService.Delta:input_type -> weft.discovery.v1.DeltaRequest
+	31, // 56: weft.discovery.v1.DiscoveryService.Register:input_type -> weft.discovery.v1.RegisterRequest
+	33, // 57: weft.discovery.v1.DiscoveryService.Deregister:input_type -> weft.discovery.v1.DeregisterRequest
+	38, // 58: weft.discovery.v1.DiscoveryService.Report:input_type -> weft.discovery.v1.ReportRequest
+	2,  // 59: weft.discovery.v1.DiscoveryService.Quota:input_type -> weft.discovery.v1.QuotaRequest
+	1,  // 60: weft.discovery.v1.IdentityService.SignCertificate:output_type -> weft.discovery.v1.SignCertificateResponse
+	7,  // 61: weft.discovery.v1.DiscoveryService.Delta:output_type -> weft.discovery.v1.DeltaResponse
+	32, // 62: weft.discovery.v1.DiscoveryService.Register:output_type -> weft.discovery.v1.RegisterResponse
+	34, // 63: weft.discovery.v1.DiscoveryService.Deregister:output_type -> weft.discovery.v1.DeregisterResponse
+	39, // 64: weft.discovery.v1.DiscoveryService.Report:output_type -> weft.discovery.v1.ReportResponse
+	4,  // 65: weft.discovery.v1.DiscoveryService.Quota:output_type -> weft.discovery.v1.QuotaResponse
+	60, // [60:66] is the sub-list for method output_type
+	54, // [54:60] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1_discovery_proto_init() }
@@ -3810,6 +3971,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 		(*Resource_Endpoints)(nil),
 		(*Resource_Taps)(nil),
 		(*Resource_Gateway)(nil),
+		(*Resource_GatewayPart)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3817,7 +3979,7 @@ func file_weft_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_discovery_v1_discovery_proto_rawDesc), len(file_weft_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -1,0 +1,173 @@
+package xds
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
+	"github.com/weft-mesh/weft/internal/model"
+)
+
+// Names of the parts of a gateway.
+const (
+	prefixPart  = nameGateway + "/"
+	prefixRules = prefixPart + "rules/"
+	prefixTLS   = prefixPart + "tls/"
+	nameClient  = prefixPart + "client"
+)
+
+// gatewayEdge is what a gateway runs besides services.
+type gatewayEdge struct {
+	sockets []model.Socket
+	client  *model.Certificate // shown to backends outside the mesh
+}
+
+// gatewayResources are the resources of a gateway: one that says what there is, and one for each route at a listener,
+// for the certificates of a listener, and for that shown to backends. They hold for one mesh, and are not changed.
+type gatewayResources struct {
+	byName   map[string]*discoveryv1.Resource
+	services []model.ServiceName // that the rules lead to, sorted
+}
+
+// listenerTLS is the part of a listener that is secret, or beside it.
+type listenerTLS struct {
+	Certificates []model.Certificate `json:"certificates,omitempty"`
+	ClientCA     string              `json:"clientCA,omitempty"`
+	ClientMode   model.ClientMode    `json:"clientMode,omitempty"`
+}
+
+func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayResources {
+	g := &gatewayResources{byName: map[string]*discoveryv1.Resource{}}
+	w := &discoveryv1.Gateway{Name: nameText(name)}
+	services := map[model.ServiceName]bool{}
+	seen := map[string]bool{} // a listener has the same rules at all of its addresses
+	sockets := slices.Clone(edge.sockets)
+	for i := range sockets {
+		sockets[i].Listeners = slices.Clone(sockets[i].Listeners)
+		for j := range sockets[i].Listeners {
+			ln := &sockets[i].Listeners[j]
+			if !seen[ln.Name] {
+				seen[ln.Name] = true
+				for k := range ln.Rules {
+					ln.Rules[k].EachUsed(func(n model.ServiceName) { services[n] = true })
+				}
+				w.Listeners = append(w.Listeners, g.listener(ln))
+			}
+			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = nil, nil, "", ""
+		}
+	}
+	w.Sockets = jsonToWire(sockets, len(sockets) == 0)
+	if edge.client != nil {
+		w.Client = nameClient
+		g.part(nameClient, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{Certificates: []model.Certificate{*edge.client}}, false)})
+	}
+	g.byName[nameGateway] = seal(nameGateway, &discoveryv1.Resource{Body: &discoveryv1.Resource_Gateway{Gateway: w}})
+	for n := range services {
+		g.services = append(g.services, n)
+	}
+	slices.SortFunc(g.services, func(a, b model.ServiceName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return g
+}
+
+func (g *gatewayResources) part(name string, part *discoveryv1.GatewayPart) {
+	g.byName[name] = seal(name, &discoveryv1.Resource{Body: &discoveryv1.Resource_GatewayPart{GatewayPart: part}})
+}
+
+// listener makes the parts of a listener. Rules in a row that are of one route are one part; where the rules of others
+// stand between, each row is.
+func (g *gatewayResources) listener(ln *model.Listener) *discoveryv1.ListenerParts {
+	w := &discoveryv1.ListenerParts{Listener: ln.Name}
+	rows := map[string]int{}
+	for from := 0; from < len(ln.Rules); {
+		ref, to := &ln.Rules[from].Ref, from+1
+		for to < len(ln.Rules) && sameRoute(ref, &ln.Rules[to].Ref) {
+			to++
+		}
+		name := ref.Kind + "/" + ref.Namespace + "/" + ref.Name
+		if rows[name]++; rows[name] > 1 {
+			name = fmt.Sprintf("%s#%d", name, rows[name])
+		}
+		w.Rules = append(w.Rules, name)
+		g.part(prefixRules+ln.Name+"/"+name, &discoveryv1.GatewayPart{Rules: jsonToWire(ln.Rules[from:to], false)})
+		from = to
+	}
+	if len(ln.Certificates) > 0 || ln.ClientCA != "" || ln.ClientMode != "" {
+		w.Tls = true
+		g.part(prefixTLS+ln.Name, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{ln.Certificates, ln.ClientCA, ln.ClientMode}, false)})
+	}
+	return w
+}
+
+func sameRoute(a, b *model.RuleRef) bool {
+	return a.Kind == b.Kind && a.Namespace == b.Namespace && a.Name == b.Name
+}
+
+// edgeFromWire is the inverse of newGatewayResources. Listeners at several addresses share their rules.
+func edgeFromWire(w *discoveryv1.Gateway, parts map[string]*discoveryv1.GatewayPart) (*gatewayEdge, error) {
+	edge := &gatewayEdge{}
+	if err := jsonFromWire(w.GetSockets(), &edge.sockets, "sockets"); err != nil {
+		return nil, err
+	}
+	rest := map[string]model.Listener{}
+	for _, l := range w.GetListeners() {
+		ln, err := listenerFromWire(l, parts)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.GetListener(), err)
+		}
+		rest[l.GetListener()] = ln
+	}
+	for i := range edge.sockets {
+		for j := range edge.sockets[i].Listeners {
+			ln := &edge.sockets[i].Listeners[j]
+			from, ok := rest[ln.Name]
+			if !ok {
+				return nil, fmt.Errorf("listener %s has no rules and no certificates", ln.Name)
+			}
+			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = from.Rules, from.Certificates, from.ClientCA, from.ClientMode
+		}
+	}
+	if w.GetClient() == "" {
+		return edge, nil
+	}
+	tls, err := tlsFromWire(w.GetClient(), parts)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(tls.Certificates) != 1:
+		return nil, fmt.Errorf("part %q has %d certificates in place of one", w.GetClient(), len(tls.Certificates))
+	}
+	edge.client = &tls.Certificates[0]
+	return edge, nil
+}
+
+func listenerFromWire(l *discoveryv1.ListenerParts, parts map[string]*discoveryv1.GatewayPart) (ln model.Listener, err error) {
+	for _, name := range l.GetRules() {
+		name = prefixRules + l.GetListener() + "/" + name
+		if parts[name] == nil {
+			return ln, fmt.Errorf("its part %q is missing", name)
+		}
+		var rules []model.Rule
+		if err := jsonFromWire(parts[name].GetRules(), &rules, name); err != nil {
+			return ln, err
+		}
+		ln.Rules = append(ln.Rules, rules...)
+	}
+	if !l.GetTls() {
+		return ln, nil
+	}
+	tls, err := tlsFromWire(prefixTLS+l.GetListener(), parts)
+	if err == nil {
+		ln.Certificates, ln.ClientCA, ln.ClientMode = tls.Certificates, tls.ClientCA, tls.ClientMode
+	}
+	return ln, err
+}
+
+func tlsFromWire(name string, parts map[string]*discoveryv1.GatewayPart) (out listenerTLS, err error) {
+	if parts[name] == nil {
+		return out, fmt.Errorf("part %q is missing", name)
+	}
+	return out, jsonFromWire(parts[name].GetTls(), &out, name)
+}
