@@ -62,6 +62,7 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	fs.StringVar(&o.AccessLog, "access-log", "", "`FILE` for one JSON line a request; - is standard output")
 	fs.IntVar(&o.Loops, "loops", 1, "event loops: one uses one core")
 	fs.DurationVar(&o.Drain, "drain", 0, "how long work in flight may take at the end (default 10s)")
+	managed := fs.Int("managed-fd", 0, "with --gateway: `DESCRIPTOR` of a stream socket that brings certificates by ACME as lines of JSON")
 	feed := fs.Int("feed-fd", 0, "`DESCRIPTOR` of a stream socket that brings snapshots as lines of JSON and takes an answer to each")
 	ready := fs.Int("ready-fd", 0, "descriptor that gets one line of JSON when the proxy is ready")
 	format := fs.String("log-format", "text", "text or json")
@@ -79,6 +80,12 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	}
 	if *ready > 0 {
 		o.Ready = os.NewFile(uintptr(*ready), "ready")
+	}
+	if *managed > 0 {
+		if err := syscall.SetNonblock(*managed, true); err != nil {
+			return o, nil, fmt.Errorf("--managed-fd %d: %w", *managed, err)
+		}
+		o.Managed = os.NewFile(uintptr(*managed), "managed")
 	}
 	if *feed > 0 {
 		// Non-blocking, so that closing it ends a read.

@@ -79,6 +79,7 @@ func joinMesh(ctx context.Context, o cli.GatewayOptions) error {
 		AccessLog:    o.AccessLog,
 		LogLevel:     o.LogLevel,
 		Proxy:        o.Proxy,
+		ACME:         acmeOptions(o),
 		Serving:      o.Join.Listening,
 		Logger:       o.Logger,
 		Stdout:       o.Stdout,

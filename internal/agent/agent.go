@@ -210,6 +210,9 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	if !a.o.Gateway.IsZero() {
 		e := newEdge(a)
 		apply = e.apply
+		if e.managed != nil {
+			g.Go(func() error { return e.managed.run(life) })
+		}
 		g.Go(func() error { return e.run(life) })
 	}
 	a.client = xds.NewClient(xds.ClientOptions{

@@ -25,7 +25,8 @@ const (
 // files alone, and follows the files. A snapshot whose files cannot be read is refused, and asked for again when they
 // can; the first one runs without the listeners concerned.
 type edge struct {
-	a *Agent
+	a       *Agent
+	managed *managed // certificates by ACME; nil: there are none
 
 	mu      sync.Mutex // snapshots come from the stream, changed files from run
 	asked   *model.Snapshot
@@ -40,7 +41,13 @@ type fileMark struct {
 	at   time.Time
 }
 
-func newEdge(a *Agent) *edge { return &edge{a: a, files: map[string]fileMark{}} }
+func newEdge(a *Agent) *edge {
+	e := &edge{a: a, files: map[string]fileMark{}}
+	if a.o.Managed != nil {
+		e.managed = newManaged(a.o.Managed, a.log)
+	}
+	return e
+}
 
 // apply makes the engine run a snapshot with its certificates; an error refuses it.
 func (e *edge) apply(s *model.Snapshot) error {
@@ -51,12 +58,39 @@ func (e *edge) apply(s *model.Snapshot) error {
 		e.refused, e.files = s, files
 		return err
 	}
-	if err := e.a.apply(full); err != nil {
+	if err := e.put(full); err != nil {
 		return err
 	}
 	e.asked, e.refused, e.files = s, nil, files
 	e.tell()
 	return nil
+}
+
+// put makes the engine run a snapshot whose files have been read.
+func (e *edge) put(full *model.Snapshot) error {
+	full, line := e.managed.complete(full, e.a.log)
+	if err := e.a.apply(full); err != nil {
+		return err
+	}
+	e.managed.applied(line)
+	return nil
+}
+
+// renew applies certificates that came by ACME.
+func (e *edge) renew() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.asked == nil || !e.managed.stale() {
+		return
+	}
+	full, files, err := e.fill(e.asked, true)
+	if err == nil {
+		e.files = files
+		err = e.put(full)
+	}
+	if err != nil {
+		e.a.log.Error("certificates by ACME are not applied", "error", err)
+	}
 }
 
 // tell logs where the gateway listens, when that has changed.
@@ -79,6 +113,8 @@ func (e *edge) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			e.look()
+		case <-e.managed.changedOf():
+			e.renew()
 		}
 	}
 }
@@ -100,7 +136,7 @@ func (e *edge) look() {
 	full, files, err := e.fill(e.asked, false)
 	e.files = files
 	if err == nil {
-		err = e.a.apply(full)
+		err = e.put(full)
 	}
 	if err != nil {
 		e.a.log.Error("changed certificates cannot be used: those before go on", "error", err)
@@ -157,7 +193,7 @@ func (e *edge) fill(s *model.Snapshot, lenient bool) (*model.Snapshot, map[strin
 			out.Sockets = append(out.Sockets, socket)
 		}
 	}
-	return &out, r.files, nil
+	return out.WithClientCertificate(), r.files, nil
 }
 
 // certificateReader reads files of a directory, and none outside.

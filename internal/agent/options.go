@@ -42,8 +42,9 @@ type Options struct {
 
 	// Gateway is the Gateway of the mesh whose listeners the proxy serves, with Control; zero: it is no gateway.
 	Gateway      model.ServiceName
-	Bind         []netip.Addr // where the Gateway names no addresses; none is the loopback
-	Certificates string       // directory of the certificate and key files that listeners name; "" : there are none
+	Bind         []netip.Addr       // where the Gateway names no addresses; none is the loopback
+	Managed      io.ReadWriteCloser // brings certificates by ACME, see ManagedLine; nil: there are none
+	Certificates string             // directory of the certificate and key files that listeners name; "" : there are none
 
 	AccessLog string // file, "-" for standard output, "" : none
 	Loops     int

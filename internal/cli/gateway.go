@@ -35,13 +35,13 @@ func (a *App) gatewayCommand() *cobra.Command {
 			With --gateway it joins a mesh and serves the Gateway of that name. Its documents are the control
 			plane's ('weft apply'), its backends the mesh's services, which it reaches by mTLS as any client does.
 			Its identity is NAMESPACE/NAME. Who runs it needs either the control plane's API, as for 'weft run', or
-			--control and a join token for that identity. Listeners name certificates by files below
-			--certificates, which are followed.
+			--control and a join token for that identity.
 
-			A certificate comes from a Secret of type kubernetes.io/tls, or from files that the listener's
-			tls.options weft.dev/certificate-file and weft.dev/key-file name. With --acme, listeners with the
-			option weft.dev/acme: "true" get theirs from a CA, which has to reach an HTTP listener at port 80 of
-			the host, or the listener itself at port 443.
+			A certificate comes from a Secret of type kubernetes.io/tls, which in a mesh is given to 'weft apply',
+			kept encrypted and sent to that identity alone; or from files that the listener's tls.options
+			weft.dev/certificate-file and weft.dev/key-file name, which in a mesh are below --certificates and
+			followed. With --acme, listeners with the option weft.dev/acme: "true" get theirs from a CA, which has
+			to reach an HTTP listener at port 80 of the host, or the listener itself at port 443.
 
 			The files of -f are watched, every half a second; SIGHUP reads them at once. A change is applied without
 			losing a connection. One that is not right is reported with file, line and field, and what ran before
@@ -170,9 +170,6 @@ func (a *App) acmeOfGateway(o *GatewayOptions, acme *GatewayACME) error {
 			return fail(ExitUsage, "--acme-directory, --acme-root and --acme-storage want --acme EMAIL")
 		}
 		return nil
-	}
-	if o.Join != nil {
-		return fail(ExitUsage, "--acme is for -f in this version of Weft: give a mesh's gateway its certificates by --certificates")
 	}
 	if acme.Storage == "" {
 		acme.Storage = "/var/lib/weft/acme"

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	adminv1 "github.com/weft-mesh/weft/api/weft/admin/v1"
 	"github.com/weft-mesh/weft/api/weft/admin/v1/adminv1connect"
+	"github.com/weft-mesh/weft/internal/platform/acme"
 )
 
 // JoinedOptions say how a gateway joins a mesh, whose control plane has its documents.
@@ -39,6 +41,8 @@ type JoinedOptions struct {
 	AccessLog    string
 	LogLevel     string
 	Proxy        string // path of weft-proxy; "" is beside this program, else in PATH
+
+	ACME *acme.Options // how listeners that ask for it get certificates; nil: they get none
 
 	// Serving is told of the addresses listened on when that begins; none when nobody has written the Gateway yet.
 	Serving func(addresses []string)
@@ -78,6 +82,8 @@ type joined struct {
 	dir   *runtimeDir
 	spawn *spawner
 	proc  *process
+	acme  *acme.Manager // nil: there is none
+	links sync.WaitGroup
 }
 
 // JoinedGateway runs a gateway of a mesh until ctx ends. It starts weft-proxy, which gets everything else from the
@@ -100,6 +106,13 @@ func JoinedGateway(ctx context.Context, o JoinedOptions) error {
 			o.Logger.Warn("the runtime directory stays", "error", err)
 		}
 	}()
+	if o.ACME != nil {
+		if j.acme, err = acme.New(ctx, *o.ACME); err != nil {
+			return usage(err)
+		}
+		defer j.acme.Close()
+		defer j.links.Wait()
+	}
 	j.spawn = newSpawner()
 	defer j.spawn.close()
 	ready, err := j.start(ctx)
@@ -133,11 +146,17 @@ func (j *joined) start(ctx context.Context) (Ready, error) {
 	cmd := exec.Command(j.path, j.args(control, token)...)
 	cmd.Stdout, cmd.Stderr = j.o.Stdout, j.o.Stderr
 	cmd.ExtraFiles = []*os.File{w} // descriptor 3
+	if err := j.link(ctx, cmd); err != nil {
+		_ = w.Close()
+		return Ready{}, err
+	}
 	cmd.WaitDelay = time.Second
 	// Its own process group: Ctrl-C in a terminal is for us, who let it drain.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	proc, err := j.spawn.start(cmd)
-	_ = w.Close()
+	for _, f := range cmd.ExtraFiles {
+		_ = f.Close()
+	}
 	if err != nil {
 		return Ready{}, unavailable(fmt.Errorf("start the proxy: %w", err))
 	}
@@ -148,6 +167,21 @@ func (j *joined) start(ctx context.Context) (Ready, error) {
 	}
 	j.proc = proc
 	return ready, nil
+}
+
+// link has the proxy of a command get certificates by ACME, if there are any to be had.
+func (j *joined) link(ctx context.Context, cmd *exec.Cmd) error {
+	if j.acme == nil {
+		return nil
+	}
+	link, theirs, err := newManagedLink(j.acme, j.o.Logger)
+	if err != nil {
+		return unavailable(fmt.Errorf("start the proxy: %w", err))
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.Args = append(cmd.Args, "--managed-fd", "4")
+	j.links.Go(func() { link.run(context.WithoutCancel(ctx)) }) // it ends with the proxy, which drains when ctx ends
+	return nil
 }
 
 // join returns where the control plane is and the file of a join token.
