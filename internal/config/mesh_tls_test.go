@@ -257,4 +257,3 @@ func TestBackendTLSWithoutCA(t *testing.T) {
 		t.Errorf("status of the Gateway: %+v", gw)
 	}
 }
-

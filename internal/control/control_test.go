@@ -114,6 +114,12 @@ type workload struct {
 
 func (p *plane) join(account, id string, apply func(*model.Snapshot) error) *workload {
 	p.t.Helper()
+	return p.joinAs(account, &discoveryv1.Node{Id: id, Service: account}, apply)
+}
+
+// joinAs is join with what the proxy says of itself.
+func (p *plane) joinAs(account string, node *discoveryv1.Node, apply func(*model.Snapshot) error) *workload {
+	p.t.Helper()
 	token, err := p.client.CreateJoinToken(p.ctx(), connect.NewRequest(&adminv1.CreateJoinTokenRequest{Namespace: "default", Account: account}))
 	if err != nil {
 		p.t.Fatal(err)
@@ -132,7 +138,7 @@ func (p *plane) join(account, id string, apply func(*model.Snapshot) error) *wor
 	}
 	w.api = discoveryv1connect.NewDiscoveryServiceClient(w.source.HTTPClient(), w.source.BaseURL())
 	w.client = xds.NewClient(xds.ClientOptions{
-		HTTP: w.source.HTTPClient(), BaseURL: w.source.BaseURL(), Node: &discoveryv1.Node{Id: id, Service: account}, Apply: apply,
+		HTTP: w.source.HTTPClient(), BaseURL: w.source.BaseURL(), Node: node, Apply: apply,
 	})
 	go func() { _ = w.client.Run(ctx); done <- struct{}{} }()
 	select {

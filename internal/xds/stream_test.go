@@ -43,7 +43,8 @@ type bench struct {
 	hold    chan struct{} // while it is open, questions get no answer
 }
 
-func newBench(t *testing.T) *bench {
+// newBench has the client introduce itself as load-1 of service load, changed by node.
+func newBench(t *testing.T, node ...func(*discoveryv1.Node)) *bench {
 	b := &bench{t: t}
 	b.server = NewServer(ServerOptions{Identify: func(context.Context) (model.Identity, error) {
 		return model.Identity{TrustDomain: "mesh.test", Namespace: "default", Account: "load"}, nil
@@ -53,8 +54,12 @@ func newBench(t *testing.T) *bench {
 	srv := httptest.NewUnstartedServer(mux)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
+	n := &discoveryv1.Node{Id: "load-1", Service: "load"}
+	for _, f := range node {
+		f(n)
+	}
 	b.client = NewClient(ClientOptions{
-		HTTP: srv.Client(), BaseURL: srv.URL, Node: &discoveryv1.Node{Id: "load-1", Service: "load"}, Apply: b.apply, MaxSubscriptions: 3, Conditions: b.conditions,
+		HTTP: srv.Client(), BaseURL: srv.URL, Node: n, Apply: b.apply, MaxSubscriptions: 3, Conditions: b.conditions,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

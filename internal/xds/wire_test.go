@@ -124,6 +124,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 		}
 		s.Services = append(s.Services, svc)
 	}
+	s.Sockets, s.ClientCertificate = drawSockets(t), drawCertificate(t)
 	return s
 }
 
@@ -146,7 +147,7 @@ func TestWireIsLossless(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 			t.Fatalf("-want +got\n%s", diff)
 		}
 		// Equal content has an equal version, so that nothing is sent twice.

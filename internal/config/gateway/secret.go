@@ -42,7 +42,7 @@ type Secret struct {
 
 	Leaf *x509.Certificate // of Certificate, where the Secret is a control plane's
 	Type string            // as written
-	Keys []string // names of its values, sorted
+	Keys []string          // names of its values, sorted
 }
 
 // ParseSecret checks a core/v1 Secret. No problem quotes its values.
