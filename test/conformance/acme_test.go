@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -266,6 +267,82 @@ func TestACME(t *testing.T) {
 			if err != nil || st.Mode().Perm() != 0o700 {
 				t.Errorf("the storage: %v %v", st.Mode(), err)
 			}
+		})
+	}
+}
+
+// TestACMEOfAMesh has a gateway of a mesh, whose documents are the control plane's, get certificates by either
+// challenge, keep them over a restart, and get one for a host that is added while it runs.
+func TestACMEOfAMesh(t *testing.T) {
+	weft := bin(t, "weft")
+	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
+		t.Run(challenge, func(t *testing.T) {
+			m := newMesh(t)
+			httpPort, tlsPort, nobody := mustPort(t), mustPort(t), mustPort(t)
+			ca := newPebble(t, httpPort, nobody)
+			if challenge == "tls-alpn-01" {
+				ca = newPebble(t, nobody, tlsPort)
+			}
+			apply := func(host string) {
+				t.Helper()
+				file := filepath.Join(m.dir, "edge.yaml")
+				text := fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: weft
+  listeners:
+  - {name: http, port: %d, protocol: HTTP}
+  - {name: https, port: %d, protocol: HTTPS, hostname: %s, tls: {options: {weft.dev/acme: "true"}}}
+`, httpPort, tlsPort, host)
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args := []string{"apply", "-f", file}
+				if host != "shop.example.com" {
+					args = append(args, "--wait") // for the gateway that runs
+				}
+				cmd := exec.Command(weft, args...)
+				cmd.Env = append(os.Environ(), m.env()...)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("apply: %v\n%s", err, out)
+				}
+			}
+			apply("shop.example.com")
+			run := func() *process {
+				return start(t, m.env(), weft, "gateway", "--gateway", "default/edge", "--bind", "127.0.0.1", "--acme", "ops@example.com",
+					"--acme-directory", ca.directory, "--acme-root", ca.rootFile, "--acme-storage", filepath.Join(m.dir, "acme"))
+			}
+			p := run()
+			roots := ca.issuing(t)
+			at := func(host string) (*x509.Certificate, error) {
+				d := &net.Dialer{Timeout: 5 * time.Second}
+				c, err := tls.DialWithDialer(d, "tcp", fmt.Sprintf("127.0.0.1:%d", tlsPort), &tls.Config{ServerName: host, RootCAs: roots})
+				if err != nil {
+					return nil, err
+				}
+				defer c.Close()
+				return c.ConnectionState().PeerCertificates[0], nil
+			}
+			var first *x509.Certificate
+			until(t, "the certificate of the CA is served", func() (err error) {
+				first, err = at("shop.example.com")
+				return err
+			})
+			p.stop()
+			run()
+			until(t, "after a restart it is there", func() error {
+				again, err := at("shop.example.com")
+				if err == nil && again.SerialNumber.Cmp(first.SerialNumber) != 0 {
+					t.Fatal("the gateway has asked for another certificate after a restart")
+				}
+				return err
+			})
+			apply("next.example.com")
+			until(t, "a host that is added", func() error {
+				_, err := at("next.example.com")
+				return err
+			})
 		})
 	}
 }
