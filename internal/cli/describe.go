@@ -116,6 +116,7 @@ func (d *description) resource(r *adminv1.StoredResource) {
 	}
 	d.section("Conditions", conditions)
 	d.parents(r)
+	d.listeners(r)
 
 	var s routeShape
 	if err := yaml.Unmarshal([]byte(r.GetYaml()), &s); err != nil || len(s.Spec.ParentRefs) == 0 {

@@ -147,6 +147,20 @@ func (d *description) users(services []string) *table {
 	return t
 }
 
+// listeners shows what became of each listener of a Gateway or ListenerSet.
+func (d *description) listeners(r *adminv1.StoredResource) {
+	if len(r.GetListeners()) == 0 {
+		return
+	}
+	t := newTable("LISTENER", ">ROUTES", "TYPE", "STATUS", "REASON", "MESSAGE")
+	for _, l := range r.GetListeners() {
+		for _, c := range l.GetConditions() {
+			t.add(l.GetName(), fmt.Sprint(l.GetAttachedRoutes()), c.GetType(), c.GetStatus(), c.GetReason(), c.GetMessage())
+		}
+	}
+	d.section("Listeners", t)
+}
+
 // parents shows what became of a route at each of its parents, where there are several: one alone has the conditions of
 // the whole.
 func (d *description) parents(r *adminv1.StoredResource) {

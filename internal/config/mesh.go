@@ -14,6 +14,7 @@ type Mesh struct {
 	TrustDomain string
 	Services    map[model.ServiceName]*model.Service // also declared ones and version subsets, which have no VIP
 	Status      map[ResourceKey][]Condition          // of all parents of a route together: one that fails makes it False
+	Listeners   map[ResourceKey][]ListenerStatus     // of a Gateway or ListenerSet that is served, in the order of its listeners
 	Parents     map[ResourceKey][]ParentStatus       // of a route, for each parent, in the order of its parentRefs
 
 	// consumer holds the rules of routes from other namespaces than the service's: they are for clients of

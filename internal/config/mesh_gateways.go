@@ -79,6 +79,7 @@ func (e *meshEdge) finish() {
 	e.c.mesh.clientCertificates = map[gateway.ObjectName]*model.Certificate{}
 	e.clientCertificates()
 	e.gatewayStatus()
+	e.listenerStatus()
 	for _, g := range e.order {
 		if g.parent == nil {
 			e.c.mesh.gateways[g.objectName()] = e.socketsOf(g)

@@ -126,6 +126,11 @@ func TestMeshGatewayConflicts(t *testing.T) {
 	if s := mesh.Gateway("default", "edge", nil); s != nil {
 		t.Errorf("sockets in conflict: %+v", s)
 	}
+	for _, ln := range mesh.Listeners[ResourceKey{"Gateway", "default", "edge"}] {
+		if c := ln.Conditions[3]; ln.Conditions[0].Status != "False" || c.Type != ConditionListenerConflicted || c.Status != "True" || c.Reason != ReasonProtocolConflict || ln.Attached != 1 {
+			t.Errorf("listener %s: %+v", ln.Name, ln)
+		}
+	}
 	if s := mesh.Gateway("default", "other", nil); len(s) != 1 {
 		t.Errorf("the other Gateway: %+v", s)
 	}

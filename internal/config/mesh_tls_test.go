@@ -102,6 +102,12 @@ func TestSecretsOfTheMesh(t *testing.T) {
 	if status[2].Status != "True" || status[2].Message != "1 of 3 listeners" {
 		t.Errorf("programmed: %+v", status[2])
 	}
+	for i, want := range []string{"False InvalidCertificateRef False", "True ResolvedRefs True", "False RefNotPermitted False"} {
+		ln := mesh2.Listeners[ResourceKey{"Gateway", "default", "edge"}][i]
+		if got := ln.Conditions[1].Status + " " + ln.Conditions[1].Reason + " " + ln.Conditions[2].Status; got != want || ln.Name != string(rune('a'+i)) {
+			t.Errorf("listener %s: %s, want %s", ln.Name, got, want)
+		}
+	}
 	if !told(problems, "the certificate expired on") {
 		t.Errorf("problems: %v", problems)
 	}

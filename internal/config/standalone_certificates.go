@@ -51,7 +51,7 @@ func (c *standalone) certify(g *gate) {
 func (c *standalone) secretOf(g *gate, ref gateway.SecretRef) (cert model.Certificate, ok bool) {
 	r := g.edge.resource
 	fail := func(reason, message, remedy string) {
-		g.edge.refs = append(g.edge.refs, failure{reason, message})
+		g.refused(failure{reason, message})
 		c.warn(r, ref.At, message, remedy)
 	}
 	from := gateway.GrantFrom{Group: gateway.Group, Kind: g.edge.kind(), Namespace: r.Key.Namespace}
@@ -77,7 +77,7 @@ func (c *standalone) secretOf(g *gate, ref gateway.SecretRef) (cert model.Certif
 func (c *standalone) file(g *gate, name string) ([]byte, bool) {
 	r := g.edge.resource
 	fail := func(message string) {
-		g.edge.refs = append(g.edge.refs, failure{ReasonInvalidCertificateRef, message})
+		g.refused(failure{ReasonInvalidCertificateRef, message})
 		c.report(r, g.spec.FilesAt, message, "", false)
 	}
 	if c.in.ReadFile == nil {
@@ -109,7 +109,7 @@ func (c *standalone) accept(g *gate, at gateway.Position, what string, cert mode
 	pair, err := tls.X509KeyPair([]byte(cert.Chain), []byte(cert.Key))
 	if err != nil {
 		message := fmt.Sprintf("%s cannot be used: %v", what, err)
-		g.edge.refs = append(g.edge.refs, failure{ReasonInvalidCertificateRef, message})
+		g.refused(failure{ReasonInvalidCertificateRef, message})
 		c.report(r, at, message, "a certificate and its own private key, both PEM, are wanted", false)
 		return
 	}

@@ -35,6 +35,9 @@ type gate struct {
 	clientMode   model.ClientMode
 	rules        []model.Rule
 	clients      *model.ProxyClients // whose connections begin with a header of the PROXY protocol
+	bad          []failure           // why it is not accepted, besides conflicts
+	refs         []failure           // references that do not resolve
+	conflicts    []failure           // listeners it cannot share its port with
 	closed       bool                // conflicted, or TLS without a certificate: not served
 
 	selector labels.Selector // of namespaces whose routes may attach; nil unless the listener has one
@@ -176,10 +179,18 @@ func (c *standalone) conflict(g, other *gate, why string) {
 	reported := g.closed && slices.ContainsFunc(g.edge.bad, func(f failure) bool {
 		return strings.HasPrefix(f.message, message[:len(message)-len(why)])
 	})
+	reason := ReasonHostnameConflict
+	if g.spec.Kind != other.spec.Kind {
+		reason = ReasonProtocolConflict
+	}
 	outranked := g.edge.parent != nil && other.edge != g.edge
 	g.closed, other.closed = true, other.closed || !outranked
 	if reported {
 		return
+	}
+	g.conflicts = append(g.conflicts, failure{reason, message})
+	if !outranked {
+		other.conflicts = append(other.conflicts, failure{reason, message})
 	}
 	f := failure{ReasonListenersNotValid, message}
 	g.edge.bad = append(g.edge.bad, f)

@@ -87,14 +87,15 @@ func (c *standalone) verifyClients(g *gate) {
 		owner = owner.parent // where the references are written
 	}
 	ca, failures := c.authorities(owner.resource, "Gateway", v.CAs)
-	g.edge.refs = append(g.edge.refs, failures...)
+	g.refused(failures...)
 	g.clientCA, g.clientMode = ca, v.Mode
 	if ca != "" {
 		return
 	}
 	g.closed = true
 	message := fmt.Sprintf("listener %s has no CA certificate to verify its clients by and is not served", g.name())
-	g.edge.bad = append(g.edge.bad, failure{ReasonListenersNotValid, message})
+	f := failure{ReasonListenersNotValid, message}
+	g.bad, g.edge.bad = append(g.bad, f), append(g.edge.bad, f)
 	c.warn(g.edge.resource, g.spec.At, message, "")
 }
 

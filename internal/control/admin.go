@@ -71,7 +71,7 @@ func (a *admin) List(_ context.Context, req *connect.Request[adminv1.ListRequest
 			req.Msg.GetName() != "" && k.Name != req.Msg.GetName() {
 			continue
 		}
-		resp.Resources = append(resp.Resources, storedProto(r, mesh.Status[k], mesh.Parents[k]))
+		resp.Resources = append(resp.Resources, storedProto(r, mesh, k))
 	}
 	slices.SortFunc(resp.Resources, func(a, b *adminv1.StoredResource) int {
 		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Namespace, b.Ref.Namespace), cmp.Compare(a.Ref.Name, b.Ref.Name))
@@ -79,13 +79,16 @@ func (a *admin) List(_ context.Context, req *connect.Request[adminv1.ListRequest
 	return connect.NewResponse(resp), nil
 }
 
-func storedProto(r stored, conditions []config.Condition, parents []config.ParentStatus) *adminv1.StoredResource {
+func storedProto(r stored, mesh *config.Mesh, k config.ResourceKey) *adminv1.StoredResource {
 	out := &adminv1.StoredResource{
 		Ref:  &adminv1.ResourceRef{ApiVersion: r.APIVersion, Kind: r.Key.Kind, Namespace: r.Key.Namespace, Name: r.Key.Name},
 		Yaml: r.YAML, File: r.File, Line: int32(r.Line), Revision: r.ModRevision, Created: timestamppb.New(r.Created),
 	}
-	out.Conditions = conditionsProto(conditions)
-	for _, p := range parents {
+	out.Conditions = conditionsProto(mesh.Status[k])
+	for _, l := range mesh.Listeners[k] {
+		out.Listeners = append(out.Listeners, &adminv1.ListenerStatus{Name: l.Name, AttachedRoutes: uint32(l.Attached), Conditions: conditionsProto(l.Conditions)})
+	}
+	for _, p := range mesh.Parents[k] {
 		out.Parents = append(out.Parents, &adminv1.ParentStatus{
 			Kind: p.Kind, Name: p.Name, Section: p.Section, Port: uint32(p.Port), Conditions: conditionsProto(p.Conditions),
 		})

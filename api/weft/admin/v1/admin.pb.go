@@ -1850,7 +1850,8 @@ type StoredResource struct {
 	Revision      int64                  `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"` // of its last change
 	Created       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
 	Conditions    []*Condition           `protobuf:"bytes,7,rep,name=conditions,proto3" json:"conditions,omitempty"`
-	Parents       []*ParentStatus        `protobuf:"bytes,8,rep,name=parents,proto3" json:"parents,omitempty"` // of a route in the mesh
+	Parents       []*ParentStatus        `protobuf:"bytes,8,rep,name=parents,proto3" json:"parents,omitempty"`     // of a route in the mesh
+	Listeners     []*ListenerStatus      `protobuf:"bytes,9,rep,name=listeners,proto3" json:"listeners,omitempty"` // of a Gateway or ListenerSet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1941,6 +1942,73 @@ func (x *StoredResource) GetParents() []*ParentStatus {
 	return nil
 }
 
+func (x *StoredResource) GetListeners() []*ListenerStatus {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+type ListenerStatus struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	AttachedRoutes uint32                 `protobuf:"varint,2,opt,name=attached_routes,json=attachedRoutes,proto3" json:"attached_routes,omitempty"`
+	Conditions     []*Condition           `protobuf:"bytes,3,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ListenerStatus) Reset() {
+	*x = ListenerStatus{}
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListenerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListenerStatus) ProtoMessage() {}
+
+func (x *ListenerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListenerStatus.ProtoReflect.Descriptor instead.
+func (*ListenerStatus) Descriptor() ([]byte, []int) {
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListenerStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListenerStatus) GetAttachedRoutes() uint32 {
+	if x != nil {
+		return x.AttachedRoutes
+	}
+	return 0
+}
+
+func (x *ListenerStatus) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
 type ParentStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`  // NAMESPACE/NAME
@@ -1954,7 +2022,7 @@ type ParentStatus struct {
 
 func (x *ParentStatus) Reset() {
 	*x = ParentStatus{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2034,7 @@ func (x *ParentStatus) String() string {
 func (*ParentStatus) ProtoMessage() {}
 
 func (x *ParentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2047,7 @@ func (x *ParentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParentStatus.ProtoReflect.Descriptor instead.
 func (*ParentStatus) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ParentStatus) GetName() string {
@@ -2029,7 +2097,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2109,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2122,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Condition) GetType() string {
@@ -2095,7 +2163,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2175,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2188,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WaitRequest) GetRevision() int64 {
@@ -2148,7 +2216,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2228,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2241,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WaitResponse) GetProxies() int32 {
@@ -2207,7 +2275,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2287,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2300,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Refusal) GetProxy() string {
@@ -2261,7 +2329,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2341,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2354,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CreateJoinTokenRequest) GetNamespace() string {
@@ -2327,7 +2395,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2407,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2420,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateJoinTokenResponse) GetToken() string {
@@ -2378,7 +2446,7 @@ type ListServicesRequest struct {
 
 func (x *ListServicesRequest) Reset() {
 	*x = ListServicesRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2458,7 @@ func (x *ListServicesRequest) String() string {
 func (*ListServicesRequest) ProtoMessage() {}
 
 func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2471,7 @@ func (x *ListServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesRequest.ProtoReflect.Descriptor instead.
 func (*ListServicesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListServicesRequest) GetNamespace() string {
@@ -2422,7 +2490,7 @@ type ListServicesResponse struct {
 
 func (x *ListServicesResponse) Reset() {
 	*x = ListServicesResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2434,7 +2502,7 @@ func (x *ListServicesResponse) String() string {
 func (*ListServicesResponse) ProtoMessage() {}
 
 func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2447,7 +2515,7 @@ func (x *ListServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServicesResponse.ProtoReflect.Descriptor instead.
 func (*ListServicesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListServicesResponse) GetServices() []*ServiceInfo {
@@ -2467,7 +2535,7 @@ type ServiceInfo struct {
 
 func (x *ServiceInfo) Reset() {
 	*x = ServiceInfo{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +2547,7 @@ func (x *ServiceInfo) String() string {
 func (*ServiceInfo) ProtoMessage() {}
 
 func (x *ServiceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +2560,7 @@ func (x *ServiceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceInfo.ProtoReflect.Descriptor instead.
 func (*ServiceInfo) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ServiceInfo) GetService() *v1.Service {
@@ -2517,7 +2585,7 @@ type ListProxiesRequest struct {
 
 func (x *ListProxiesRequest) Reset() {
 	*x = ListProxiesRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2597,7 @@ func (x *ListProxiesRequest) String() string {
 func (*ListProxiesRequest) ProtoMessage() {}
 
 func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2610,7 @@ func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesRequest.ProtoReflect.Descriptor instead.
 func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 type ListProxiesResponse struct {
@@ -2554,7 +2622,7 @@ type ListProxiesResponse struct {
 
 func (x *ListProxiesResponse) Reset() {
 	*x = ListProxiesResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2634,7 @@ func (x *ListProxiesResponse) String() string {
 func (*ListProxiesResponse) ProtoMessage() {}
 
 func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2647,7 @@ func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesResponse.ProtoReflect.Descriptor instead.
 func (*ListProxiesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListProxiesResponse) GetProxies() []*ProxyInfo {
@@ -2608,7 +2676,7 @@ type ProxyInfo struct {
 
 func (x *ProxyInfo) Reset() {
 	*x = ProxyInfo{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2688,7 @@ func (x *ProxyInfo) String() string {
 func (*ProxyInfo) ProtoMessage() {}
 
 func (x *ProxyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2701,7 @@ func (x *ProxyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyInfo.ProtoReflect.Descriptor instead.
 func (*ProxyInfo) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ProxyInfo) GetNode() *v1.Node {
@@ -2722,7 +2790,7 @@ type GetSnapshotRequest struct {
 
 func (x *GetSnapshotRequest) Reset() {
 	*x = GetSnapshotRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2802,7 @@ func (x *GetSnapshotRequest) String() string {
 func (*GetSnapshotRequest) ProtoMessage() {}
 
 func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2815,7 @@ func (x *GetSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*GetSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetSnapshotRequest) GetProxy() string {
@@ -2766,7 +2834,7 @@ type GetSnapshotResponse struct {
 
 func (x *GetSnapshotResponse) Reset() {
 	*x = GetSnapshotResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2846,7 @@ func (x *GetSnapshotResponse) String() string {
 func (*GetSnapshotResponse) ProtoMessage() {}
 
 func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2859,7 @@ func (x *GetSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*GetSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetSnapshotResponse) GetJson() string {
@@ -2817,7 +2885,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +2897,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +2910,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExplainRequest) GetRequestId() string {
@@ -2900,7 +2968,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +2980,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +2993,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExplainResponse) GetRequest() string {
@@ -2977,7 +3045,7 @@ type ExplainStep struct {
 
 func (x *ExplainStep) Reset() {
 	*x = ExplainStep{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3057,7 @@ func (x *ExplainStep) String() string {
 func (*ExplainStep) ProtoMessage() {}
 
 func (x *ExplainStep) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3070,7 @@ func (x *ExplainStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainStep.ProtoReflect.Descriptor instead.
 func (*ExplainStep) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ExplainStep) GetStage() string {
@@ -3057,7 +3125,7 @@ type ConditionsRequest struct {
 
 func (x *ConditionsRequest) Reset() {
 	*x = ConditionsRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3137,7 @@ func (x *ConditionsRequest) String() string {
 func (*ConditionsRequest) ProtoMessage() {}
 
 func (x *ConditionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3150,7 @@ func (x *ConditionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConditionsRequest.ProtoReflect.Descriptor instead.
 func (*ConditionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ConditionsRequest) GetClient() string {
@@ -3108,7 +3176,7 @@ type ConditionsResponse struct {
 
 func (x *ConditionsResponse) Reset() {
 	*x = ConditionsResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3188,7 @@ func (x *ConditionsResponse) String() string {
 func (*ConditionsResponse) ProtoMessage() {}
 
 func (x *ConditionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3201,7 @@ func (x *ConditionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConditionsResponse.ProtoReflect.Descriptor instead.
 func (*ConditionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ConditionsResponse) GetProxies() []*ProxyConditions {
@@ -3154,7 +3222,7 @@ type ProxyConditions struct {
 
 func (x *ProxyConditions) Reset() {
 	*x = ProxyConditions{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3234,7 @@ func (x *ProxyConditions) String() string {
 func (*ProxyConditions) ProtoMessage() {}
 
 func (x *ProxyConditions) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3247,7 @@ func (x *ProxyConditions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyConditions.ProtoReflect.Descriptor instead.
 func (*ProxyConditions) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ProxyConditions) GetProxy() string {
@@ -3218,7 +3286,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3298,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3311,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatRequest) GetWindow() *durationpb.Duration {
@@ -3283,7 +3351,7 @@ type StatResponse struct {
 
 func (x *StatResponse) Reset() {
 	*x = StatResponse{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3363,7 @@ func (x *StatResponse) String() string {
 func (*StatResponse) ProtoMessage() {}
 
 func (x *StatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3376,7 @@ func (x *StatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatResponse.ProtoReflect.Descriptor instead.
 func (*StatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StatResponse) GetRows() []*StatRow {
@@ -3339,7 +3407,7 @@ type StatRow struct {
 
 func (x *StatRow) Reset() {
 	*x = StatRow{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3351,7 +3419,7 @@ func (x *StatRow) String() string {
 func (*StatRow) ProtoMessage() {}
 
 func (x *StatRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3364,7 +3432,7 @@ func (x *StatRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRow.ProtoReflect.Descriptor instead.
 func (*StatRow) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StatRow) GetLabels() map[string]string {
@@ -3470,7 +3538,7 @@ type TapRequest struct {
 
 func (x *TapRequest) Reset() {
 	*x = TapRequest{}
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3550,7 @@ func (x *TapRequest) String() string {
 func (*TapRequest) ProtoMessage() {}
 
 func (x *TapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_weft_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3563,7 @@ func (x *TapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapRequest.ProtoReflect.Descriptor instead.
 func (*TapRequest) Descriptor() ([]byte, []int) {
-	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_weft_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TapRequest) GetFilter() *v1.TapFilter {
@@ -3671,7 +3739,7 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"g\n" +
 	"\fListResponse\x12;\n" +
 	"\tresources\x18\x01 \x03(\v2\x1d.weft.admin.v1.StoredResourceR\tresources\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"\xbd\x02\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\"\xfa\x02\n" +
 	"\x0eStoredResource\x12,\n" +
 	"\x03ref\x18\x01 \x01(\v2\x1a.weft.admin.v1.ResourceRefR\x03ref\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12\x12\n" +
@@ -3682,7 +3750,14 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\a \x03(\v2\x18.weft.admin.v1.ConditionR\n" +
 	"conditions\x125\n" +
-	"\aparents\x18\b \x03(\v2\x1b.weft.admin.v1.ParentStatusR\aparents\"\x9e\x01\n" +
+	"\aparents\x18\b \x03(\v2\x1b.weft.admin.v1.ParentStatusR\aparents\x12;\n" +
+	"\tlisteners\x18\t \x03(\v2\x1d.weft.admin.v1.ListenerStatusR\tlisteners\"\x87\x01\n" +
+	"\x0eListenerStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x0fattached_routes\x18\x02 \x01(\rR\x0eattachedRoutes\x128\n" +
+	"\n" +
+	"conditions\x18\x03 \x03(\v2\x18.weft.admin.v1.ConditionR\n" +
+	"conditions\"\x9e\x01\n" +
 	"\fParentStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x128\n" +
@@ -3841,7 +3916,7 @@ func file_weft_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_weft_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(CheckResult_Status)(0),         // 0: weft.admin.v1.CheckResult.Status
 	(GuardStatus_State)(0),          // 1: weft.admin.v1.GuardStatus.State
@@ -3871,54 +3946,55 @@ var file_weft_admin_v1_admin_proto_goTypes = []any{
 	(*ListRequest)(nil),             // 25: weft.admin.v1.ListRequest
 	(*ListResponse)(nil),            // 26: weft.admin.v1.ListResponse
 	(*StoredResource)(nil),          // 27: weft.admin.v1.StoredResource
-	(*ParentStatus)(nil),            // 28: weft.admin.v1.ParentStatus
-	(*Condition)(nil),               // 29: weft.admin.v1.Condition
-	(*WaitRequest)(nil),             // 30: weft.admin.v1.WaitRequest
-	(*WaitResponse)(nil),            // 31: weft.admin.v1.WaitResponse
-	(*Refusal)(nil),                 // 32: weft.admin.v1.Refusal
-	(*CreateJoinTokenRequest)(nil),  // 33: weft.admin.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 34: weft.admin.v1.CreateJoinTokenResponse
-	(*ListServicesRequest)(nil),     // 35: weft.admin.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),    // 36: weft.admin.v1.ListServicesResponse
-	(*ServiceInfo)(nil),             // 37: weft.admin.v1.ServiceInfo
-	(*ListProxiesRequest)(nil),      // 38: weft.admin.v1.ListProxiesRequest
-	(*ListProxiesResponse)(nil),     // 39: weft.admin.v1.ListProxiesResponse
-	(*ProxyInfo)(nil),               // 40: weft.admin.v1.ProxyInfo
-	(*GetSnapshotRequest)(nil),      // 41: weft.admin.v1.GetSnapshotRequest
-	(*GetSnapshotResponse)(nil),     // 42: weft.admin.v1.GetSnapshotResponse
-	(*ExplainRequest)(nil),          // 43: weft.admin.v1.ExplainRequest
-	(*ExplainResponse)(nil),         // 44: weft.admin.v1.ExplainResponse
-	(*ExplainStep)(nil),             // 45: weft.admin.v1.ExplainStep
-	(*ConditionsRequest)(nil),       // 46: weft.admin.v1.ConditionsRequest
-	(*ConditionsResponse)(nil),      // 47: weft.admin.v1.ConditionsResponse
-	(*ProxyConditions)(nil),         // 48: weft.admin.v1.ProxyConditions
-	(*StatRequest)(nil),             // 49: weft.admin.v1.StatRequest
-	(*StatResponse)(nil),            // 50: weft.admin.v1.StatResponse
-	(*StatRow)(nil),                 // 51: weft.admin.v1.StatRow
-	(*TapRequest)(nil),              // 52: weft.admin.v1.TapRequest
-	nil,                             // 53: weft.admin.v1.StatRequest.MatchEntry
-	nil,                             // 54: weft.admin.v1.StatRow.LabelsEntry
-	(*timestamppb.Timestamp)(nil),   // 55: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 56: google.protobuf.Duration
-	(*v1.Service)(nil),              // 57: weft.discovery.v1.Service
-	(*v1.Endpoints)(nil),            // 58: weft.discovery.v1.Endpoints
-	(*v1.Node)(nil),                 // 59: weft.discovery.v1.Node
-	(*v1.ProxyStats)(nil),           // 60: weft.discovery.v1.ProxyStats
-	(*v1.HeaderValue)(nil),          // 61: weft.discovery.v1.HeaderValue
-	(*v1.PoolState)(nil),            // 62: weft.discovery.v1.PoolState
-	(*v1.Histogram)(nil),            // 63: weft.discovery.v1.Histogram
-	(*v1.TapFilter)(nil),            // 64: weft.discovery.v1.TapFilter
-	(*v1.TapEvent)(nil),             // 65: weft.discovery.v1.TapEvent
+	(*ListenerStatus)(nil),          // 28: weft.admin.v1.ListenerStatus
+	(*ParentStatus)(nil),            // 29: weft.admin.v1.ParentStatus
+	(*Condition)(nil),               // 30: weft.admin.v1.Condition
+	(*WaitRequest)(nil),             // 31: weft.admin.v1.WaitRequest
+	(*WaitResponse)(nil),            // 32: weft.admin.v1.WaitResponse
+	(*Refusal)(nil),                 // 33: weft.admin.v1.Refusal
+	(*CreateJoinTokenRequest)(nil),  // 34: weft.admin.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 35: weft.admin.v1.CreateJoinTokenResponse
+	(*ListServicesRequest)(nil),     // 36: weft.admin.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),    // 37: weft.admin.v1.ListServicesResponse
+	(*ServiceInfo)(nil),             // 38: weft.admin.v1.ServiceInfo
+	(*ListProxiesRequest)(nil),      // 39: weft.admin.v1.ListProxiesRequest
+	(*ListProxiesResponse)(nil),     // 40: weft.admin.v1.ListProxiesResponse
+	(*ProxyInfo)(nil),               // 41: weft.admin.v1.ProxyInfo
+	(*GetSnapshotRequest)(nil),      // 42: weft.admin.v1.GetSnapshotRequest
+	(*GetSnapshotResponse)(nil),     // 43: weft.admin.v1.GetSnapshotResponse
+	(*ExplainRequest)(nil),          // 44: weft.admin.v1.ExplainRequest
+	(*ExplainResponse)(nil),         // 45: weft.admin.v1.ExplainResponse
+	(*ExplainStep)(nil),             // 46: weft.admin.v1.ExplainStep
+	(*ConditionsRequest)(nil),       // 47: weft.admin.v1.ConditionsRequest
+	(*ConditionsResponse)(nil),      // 48: weft.admin.v1.ConditionsResponse
+	(*ProxyConditions)(nil),         // 49: weft.admin.v1.ProxyConditions
+	(*StatRequest)(nil),             // 50: weft.admin.v1.StatRequest
+	(*StatResponse)(nil),            // 51: weft.admin.v1.StatResponse
+	(*StatRow)(nil),                 // 52: weft.admin.v1.StatRow
+	(*TapRequest)(nil),              // 53: weft.admin.v1.TapRequest
+	nil,                             // 54: weft.admin.v1.StatRequest.MatchEntry
+	nil,                             // 55: weft.admin.v1.StatRow.LabelsEntry
+	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 57: google.protobuf.Duration
+	(*v1.Service)(nil),              // 58: weft.discovery.v1.Service
+	(*v1.Endpoints)(nil),            // 59: weft.discovery.v1.Endpoints
+	(*v1.Node)(nil),                 // 60: weft.discovery.v1.Node
+	(*v1.ProxyStats)(nil),           // 61: weft.discovery.v1.ProxyStats
+	(*v1.HeaderValue)(nil),          // 62: weft.discovery.v1.HeaderValue
+	(*v1.PoolState)(nil),            // 63: weft.discovery.v1.PoolState
+	(*v1.Histogram)(nil),            // 64: weft.discovery.v1.Histogram
+	(*v1.TapFilter)(nil),            // 65: weft.discovery.v1.TapFilter
+	(*v1.TapEvent)(nil),             // 66: weft.discovery.v1.TapEvent
 }
 var file_weft_admin_v1_admin_proto_depIdxs = []int32{
-	55, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
+	56, // 0: weft.admin.v1.VersionResponse.started:type_name -> google.protobuf.Timestamp
 	6,  // 1: weft.admin.v1.CheckResponse.results:type_name -> weft.admin.v1.CheckResult
 	0,  // 2: weft.admin.v1.CheckResult.status:type_name -> weft.admin.v1.CheckResult.Status
 	7,  // 3: weft.admin.v1.ApplyRequest.documents:type_name -> weft.admin.v1.Document
 	9,  // 4: weft.admin.v1.ApplyRequest.note:type_name -> weft.admin.v1.Note
 	10, // 5: weft.admin.v1.ApplyRequest.guard:type_name -> weft.admin.v1.GuardSpec
-	56, // 6: weft.admin.v1.GuardSpec.window:type_name -> google.protobuf.Duration
-	56, // 7: weft.admin.v1.GuardSpec.latency:type_name -> google.protobuf.Duration
+	57, // 6: weft.admin.v1.GuardSpec.window:type_name -> google.protobuf.Duration
+	57, // 7: weft.admin.v1.GuardSpec.latency:type_name -> google.protobuf.Duration
 	12, // 8: weft.admin.v1.ApplyResponse.changes:type_name -> weft.admin.v1.Change
 	14, // 9: weft.admin.v1.ApplyResponse.warnings:type_name -> weft.admin.v1.Problem
 	13, // 10: weft.admin.v1.Change.resource:type_name -> weft.admin.v1.ResourceRef
@@ -3928,11 +4004,11 @@ var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	9,  // 14: weft.admin.v1.DeleteRequest.note:type_name -> weft.admin.v1.Note
 	12, // 15: weft.admin.v1.DeleteResponse.changes:type_name -> weft.admin.v1.Change
 	20, // 16: weft.admin.v1.HistoryResponse.entries:type_name -> weft.admin.v1.HistoryEntry
-	55, // 17: weft.admin.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
+	56, // 17: weft.admin.v1.HistoryEntry.time:type_name -> google.protobuf.Timestamp
 	12, // 18: weft.admin.v1.HistoryEntry.changes:type_name -> weft.admin.v1.Change
 	21, // 19: weft.admin.v1.HistoryEntry.guard:type_name -> weft.admin.v1.GuardStatus
 	1,  // 20: weft.admin.v1.GuardStatus.state:type_name -> weft.admin.v1.GuardStatus.State
-	55, // 21: weft.admin.v1.GuardStatus.until:type_name -> google.protobuf.Timestamp
+	56, // 21: weft.admin.v1.GuardStatus.until:type_name -> google.protobuf.Timestamp
 	22, // 22: weft.admin.v1.GuardStatus.services:type_name -> weft.admin.v1.GuardFigures
 	10, // 23: weft.admin.v1.GuardStatus.spec:type_name -> weft.admin.v1.GuardSpec
 	9,  // 24: weft.admin.v1.RollbackRequest.note:type_name -> weft.admin.v1.Note
@@ -3940,69 +4016,71 @@ var file_weft_admin_v1_admin_proto_depIdxs = []int32{
 	14, // 26: weft.admin.v1.RollbackResponse.warnings:type_name -> weft.admin.v1.Problem
 	27, // 27: weft.admin.v1.ListResponse.resources:type_name -> weft.admin.v1.StoredResource
 	13, // 28: weft.admin.v1.StoredResource.ref:type_name -> weft.admin.v1.ResourceRef
-	55, // 29: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
-	29, // 30: weft.admin.v1.StoredResource.conditions:type_name -> weft.admin.v1.Condition
-	28, // 31: weft.admin.v1.StoredResource.parents:type_name -> weft.admin.v1.ParentStatus
-	29, // 32: weft.admin.v1.ParentStatus.conditions:type_name -> weft.admin.v1.Condition
-	56, // 33: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	32, // 34: weft.admin.v1.WaitResponse.refusals:type_name -> weft.admin.v1.Refusal
-	56, // 35: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	55, // 36: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	37, // 37: weft.admin.v1.ListServicesResponse.services:type_name -> weft.admin.v1.ServiceInfo
-	57, // 38: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
-	58, // 39: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
-	40, // 40: weft.admin.v1.ListProxiesResponse.proxies:type_name -> weft.admin.v1.ProxyInfo
-	59, // 41: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
-	55, // 42: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
-	55, // 43: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
-	60, // 44: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
-	61, // 45: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
-	45, // 46: weft.admin.v1.ExplainResponse.steps:type_name -> weft.admin.v1.ExplainStep
-	48, // 47: weft.admin.v1.ConditionsResponse.proxies:type_name -> weft.admin.v1.ProxyConditions
-	62, // 48: weft.admin.v1.ProxyConditions.pools:type_name -> weft.discovery.v1.PoolState
-	56, // 49: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
-	53, // 50: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
-	51, // 51: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
-	54, // 52: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
-	63, // 53: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
-	64, // 54: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
-	2,  // 55: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
-	4,  // 56: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
-	8,  // 57: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
-	16, // 58: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
-	25, // 59: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
-	30, // 60: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
-	18, // 61: weft.admin.v1.AdminService.History:input_type -> weft.admin.v1.HistoryRequest
-	23, // 62: weft.admin.v1.AdminService.Rollback:input_type -> weft.admin.v1.RollbackRequest
-	33, // 63: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
-	35, // 64: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
-	38, // 65: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
-	41, // 66: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
-	43, // 67: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
-	46, // 68: weft.admin.v1.AdminService.Conditions:input_type -> weft.admin.v1.ConditionsRequest
-	49, // 69: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
-	52, // 70: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
-	3,  // 71: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
-	5,  // 72: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
-	11, // 73: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
-	17, // 74: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
-	26, // 75: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
-	31, // 76: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
-	19, // 77: weft.admin.v1.AdminService.History:output_type -> weft.admin.v1.HistoryResponse
-	24, // 78: weft.admin.v1.AdminService.Rollback:output_type -> weft.admin.v1.RollbackResponse
-	34, // 79: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
-	36, // 80: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
-	39, // 81: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
-	42, // 82: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
-	44, // 83: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
-	47, // 84: weft.admin.v1.AdminService.Conditions:output_type -> weft.admin.v1.ConditionsResponse
-	50, // 85: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
-	65, // 86: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
-	71, // [71:87] is the sub-list for method output_type
-	55, // [55:71] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	56, // 29: weft.admin.v1.StoredResource.created:type_name -> google.protobuf.Timestamp
+	30, // 30: weft.admin.v1.StoredResource.conditions:type_name -> weft.admin.v1.Condition
+	29, // 31: weft.admin.v1.StoredResource.parents:type_name -> weft.admin.v1.ParentStatus
+	28, // 32: weft.admin.v1.StoredResource.listeners:type_name -> weft.admin.v1.ListenerStatus
+	30, // 33: weft.admin.v1.ListenerStatus.conditions:type_name -> weft.admin.v1.Condition
+	30, // 34: weft.admin.v1.ParentStatus.conditions:type_name -> weft.admin.v1.Condition
+	57, // 35: weft.admin.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	33, // 36: weft.admin.v1.WaitResponse.refusals:type_name -> weft.admin.v1.Refusal
+	57, // 37: weft.admin.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	56, // 38: weft.admin.v1.CreateJoinTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	38, // 39: weft.admin.v1.ListServicesResponse.services:type_name -> weft.admin.v1.ServiceInfo
+	58, // 40: weft.admin.v1.ServiceInfo.service:type_name -> weft.discovery.v1.Service
+	59, // 41: weft.admin.v1.ServiceInfo.endpoints:type_name -> weft.discovery.v1.Endpoints
+	41, // 42: weft.admin.v1.ListProxiesResponse.proxies:type_name -> weft.admin.v1.ProxyInfo
+	60, // 43: weft.admin.v1.ProxyInfo.node:type_name -> weft.discovery.v1.Node
+	56, // 44: weft.admin.v1.ProxyInfo.connected:type_name -> google.protobuf.Timestamp
+	56, // 45: weft.admin.v1.ProxyInfo.acked:type_name -> google.protobuf.Timestamp
+	61, // 46: weft.admin.v1.ProxyInfo.stats:type_name -> weft.discovery.v1.ProxyStats
+	62, // 47: weft.admin.v1.ExplainRequest.headers:type_name -> weft.discovery.v1.HeaderValue
+	46, // 48: weft.admin.v1.ExplainResponse.steps:type_name -> weft.admin.v1.ExplainStep
+	49, // 49: weft.admin.v1.ConditionsResponse.proxies:type_name -> weft.admin.v1.ProxyConditions
+	63, // 50: weft.admin.v1.ProxyConditions.pools:type_name -> weft.discovery.v1.PoolState
+	57, // 51: weft.admin.v1.StatRequest.window:type_name -> google.protobuf.Duration
+	54, // 52: weft.admin.v1.StatRequest.match:type_name -> weft.admin.v1.StatRequest.MatchEntry
+	52, // 53: weft.admin.v1.StatResponse.rows:type_name -> weft.admin.v1.StatRow
+	55, // 54: weft.admin.v1.StatRow.labels:type_name -> weft.admin.v1.StatRow.LabelsEntry
+	64, // 55: weft.admin.v1.StatRow.latency:type_name -> weft.discovery.v1.Histogram
+	65, // 56: weft.admin.v1.TapRequest.filter:type_name -> weft.discovery.v1.TapFilter
+	2,  // 57: weft.admin.v1.AdminService.Version:input_type -> weft.admin.v1.VersionRequest
+	4,  // 58: weft.admin.v1.AdminService.Check:input_type -> weft.admin.v1.CheckRequest
+	8,  // 59: weft.admin.v1.AdminService.Apply:input_type -> weft.admin.v1.ApplyRequest
+	16, // 60: weft.admin.v1.AdminService.Delete:input_type -> weft.admin.v1.DeleteRequest
+	25, // 61: weft.admin.v1.AdminService.List:input_type -> weft.admin.v1.ListRequest
+	31, // 62: weft.admin.v1.AdminService.Wait:input_type -> weft.admin.v1.WaitRequest
+	18, // 63: weft.admin.v1.AdminService.History:input_type -> weft.admin.v1.HistoryRequest
+	23, // 64: weft.admin.v1.AdminService.Rollback:input_type -> weft.admin.v1.RollbackRequest
+	34, // 65: weft.admin.v1.AdminService.CreateJoinToken:input_type -> weft.admin.v1.CreateJoinTokenRequest
+	36, // 66: weft.admin.v1.AdminService.ListServices:input_type -> weft.admin.v1.ListServicesRequest
+	39, // 67: weft.admin.v1.AdminService.ListProxies:input_type -> weft.admin.v1.ListProxiesRequest
+	42, // 68: weft.admin.v1.AdminService.GetSnapshot:input_type -> weft.admin.v1.GetSnapshotRequest
+	44, // 69: weft.admin.v1.AdminService.Explain:input_type -> weft.admin.v1.ExplainRequest
+	47, // 70: weft.admin.v1.AdminService.Conditions:input_type -> weft.admin.v1.ConditionsRequest
+	50, // 71: weft.admin.v1.AdminService.Stat:input_type -> weft.admin.v1.StatRequest
+	53, // 72: weft.admin.v1.AdminService.Tap:input_type -> weft.admin.v1.TapRequest
+	3,  // 73: weft.admin.v1.AdminService.Version:output_type -> weft.admin.v1.VersionResponse
+	5,  // 74: weft.admin.v1.AdminService.Check:output_type -> weft.admin.v1.CheckResponse
+	11, // 75: weft.admin.v1.AdminService.Apply:output_type -> weft.admin.v1.ApplyResponse
+	17, // 76: weft.admin.v1.AdminService.Delete:output_type -> weft.admin.v1.DeleteResponse
+	26, // 77: weft.admin.v1.AdminService.List:output_type -> weft.admin.v1.ListResponse
+	32, // 78: weft.admin.v1.AdminService.Wait:output_type -> weft.admin.v1.WaitResponse
+	19, // 79: weft.admin.v1.AdminService.History:output_type -> weft.admin.v1.HistoryResponse
+	24, // 80: weft.admin.v1.AdminService.Rollback:output_type -> weft.admin.v1.RollbackResponse
+	35, // 81: weft.admin.v1.AdminService.CreateJoinToken:output_type -> weft.admin.v1.CreateJoinTokenResponse
+	37, // 82: weft.admin.v1.AdminService.ListServices:output_type -> weft.admin.v1.ListServicesResponse
+	40, // 83: weft.admin.v1.AdminService.ListProxies:output_type -> weft.admin.v1.ListProxiesResponse
+	43, // 84: weft.admin.v1.AdminService.GetSnapshot:output_type -> weft.admin.v1.GetSnapshotResponse
+	45, // 85: weft.admin.v1.AdminService.Explain:output_type -> weft.admin.v1.ExplainResponse
+	48, // 86: weft.admin.v1.AdminService.Conditions:output_type -> weft.admin.v1.ConditionsResponse
+	51, // 87: weft.admin.v1.AdminService.Stat:output_type -> weft.admin.v1.StatResponse
+	66, // 88: weft.admin.v1.AdminService.Tap:output_type -> weft.discovery.v1.TapEvent
+	73, // [73:89] is the sub-list for method output_type
+	57, // [57:73] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_weft_admin_v1_admin_proto_init() }
@@ -4016,7 +4094,7 @@ func file_weft_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_admin_v1_admin_proto_rawDesc), len(file_weft_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
