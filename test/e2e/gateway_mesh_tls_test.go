@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,8 +165,8 @@ func TestSecretsOfAMesh(t *testing.T) {
 		t.Errorf("the other listener: %s, %v", serial, err)
 	}
 	status := m.must("describe", "gateway", "edge")
-	for _, want := range []string{"InvalidCertificateRef", "there is no Secret default/a", "1 of 2 listeners"} {
-		if !strings.Contains(status, want) {
+	for _, want := range []string{`a +1 +ResolvedRefs +False +InvalidCertificateRef +there is no Secret default/a`, `b +1 +Programmed +True`, "1 of 2 listeners"} {
+		if !regexp.MustCompile(want).MatchString(status) {
 			t.Errorf("status lacks %q:\n%s", want, status)
 		}
 	}
@@ -409,4 +411,45 @@ func TestStreamsOfAMesh(t *testing.T) {
 	if err := try(pass, "other.test", "own: hello\n")(); err == nil {
 		t.Error("a server name that nobody has is served")
 	}
+}
+
+// TestClientCertificatesOfAMesh serves only clients with a certificate of an authority that a Secret of the mesh has.
+func TestClientCertificatesOfAMesh(t *testing.T) {
+	m := newMesh(t)
+	m.httpService("web", "v1")
+	m.ready("web", 1)
+	ca, port := newAuthority(t), freePort(t)
+	gw := strings.Replace(tlsGateway(port), "gatewayClassName: weft\n", `gatewayClassName: weft
+  tls: {frontend: {default: {validation: {caCertificateRefs: [{group: "", kind: Secret, name: clients}]}}}}
+`, 1)
+	clients := fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: clients}\nstringData: {ca.crt: %q}\n", ca.pem)
+	m.must("apply", "-f", m.file("edge.yaml", gw+ca.secret("a", "a.test")+clients))
+	m.gateway("--gateway", "default/edge")
+	cert, key := ca.client("someone")
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, stranger := newVisitor(t, ca.pool, "a.test", port), newVisitor(t, ca.pool, "a.test", port)
+	known.conf.Certificates = []tls.Certificate{pair}
+	eventually(t, 30*time.Second, "a client with a certificate is served", func() error {
+		_, err := known.afresh(t.Context())
+		return err
+	})
+	if _, err := stranger.get(t.Context()); err == nil {
+		t.Error("a client without a certificate is served")
+	}
+}
+
+// client returns a certificate of a client and its key, both PEM.
+func (a *authority) client(name string) (cert, key []byte) {
+	a.t.Helper()
+	_, k, cert := a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, a.cert)
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
