@@ -40,7 +40,11 @@ func ParseStoredSecret(d *document.Document) (*Secret, document.Problems) {
 	case out.TLS:
 		c.pair(out)
 	case out.Type != "" && out.Type != typeOpaque:
-		c.add(document.Path("type"), fmt.Sprintf("a Secret of type %q has nothing that Weft reads", clip(out.Type)), "leave the document out here")
+		what := "this type"
+		if document.CheckSubdomain(strings.Replace(out.Type, "/", ".", 1)) == "" {
+			what = fmt.Sprintf("type %q", out.Type) // and no value that went astray
+		}
+		c.add(document.Path("type"), "a Secret of "+what+" has nothing that Weft reads", "leave the document out here")
 		return nil, c.problems
 	case out.CA == "":
 		c.problems = append(c.problems, d.Problem(document.Path("metadata", "name"), "the Secret has no key "+keyAuthority+", and nothing refers to others").
