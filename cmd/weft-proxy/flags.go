@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -81,22 +82,25 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	if *ready > 0 {
 		o.Ready = os.NewFile(uintptr(*ready), "ready")
 	}
-	if *managed > 0 {
-		if err := syscall.SetNonblock(*managed, true); err != nil {
-			return o, nil, fmt.Errorf("--managed-fd %d: %w", *managed, err)
-		}
-		o.Managed = os.NewFile(uintptr(*managed), "managed")
-	}
-	if *feed > 0 {
-		// Non-blocking, so that closing it ends a read.
-		if err := syscall.SetNonblock(*feed, true); err != nil {
-			return o, nil, fmt.Errorf("--feed-fd %d: %w", *feed, err)
-		}
-		o.Feed = os.NewFile(uintptr(*feed), "feed")
+	if err := errors.Join(inherit(*managed, "managed", &o.Managed), inherit(*feed, "feed", &o.Feed)); err != nil {
+		return o, nil, err
 	}
 	log, err := newLogger(*format, *level)
 	o.Logger = log
 	return o, log, errors.Join(err, o.Validate())
+}
+
+// inherit opens a stream socket that whoever started us left, if there is one.
+func inherit(fd int, name string, into *io.ReadWriteCloser) error {
+	if fd <= 0 {
+		return nil
+	}
+	// Non-blocking, so that closing it ends a read.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("--%s-fd %d: %w", name, fd, err)
+	}
+	*into = os.NewFile(uintptr(fd), name)
+	return nil
 }
 
 func labelInto(labels map[string]string) func(string) error {

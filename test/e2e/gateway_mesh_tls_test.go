@@ -141,6 +141,10 @@ func TestSecretsOfAMesh(t *testing.T) {
 		}
 		return nil
 	})
+	stays := newVisitor(t, ca.pool, "a.test", port)
+	if _, err := stays.get(ctx); err != nil {
+		t.Fatal(err)
+	}
 	end := underLoad(t, func(host string) *visitor { return newVisitor(t, ca.pool, host, port) }, "a.test", "b.test")
 	for range 5 {
 		next := ca.kept("a", "a.test")
@@ -157,6 +161,9 @@ func TestSecretsOfAMesh(t *testing.T) {
 		}
 	}
 	end()
+	if serial, err := stays.get(ctx); err != nil || serial != a.serial {
+		t.Errorf("the connection from before is not the same: %s, %v", serial, err)
+	}
 	said += m.must("delete", "secret", "a", "--wait")
 	if serial, err := newVisitor(t, ca.pool, "a.test", port).get(ctx); err == nil {
 		t.Errorf("a listener without its Secret serves with %s", serial)
