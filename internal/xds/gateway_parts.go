@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
@@ -28,6 +29,25 @@ type gatewayEdge struct {
 type gatewayResources struct {
 	byName   map[string]*discoveryv1.Resource
 	services []model.ServiceName // that the rules lead to, sorted
+
+	known map[string][]knownListener // by name
+}
+
+// knownListener is a listener whose parts have been made.
+type knownListener struct {
+	model.Listener
+	index uint32 // of Gateway.listeners
+}
+
+// has reports whether the parts of the listener are those of another.
+func (k *knownListener) has(ln *model.Listener) bool {
+	if len(k.Rules) != len(ln.Rules) {
+		return false
+	}
+	if len(ln.Rules) > 0 && &k.Rules[0] != &ln.Rules[0] && !reflect.DeepEqual(k.Rules, ln.Rules) {
+		return false // one listener at several addresses has one slice of rules
+	}
+	return slices.Equal(k.Certificates, ln.Certificates) && k.ClientCA == ln.ClientCA && k.ClientMode == ln.ClientMode
 }
 
 // listenerTLS is the part of a listener that is secret, or beside it.
@@ -38,22 +58,24 @@ type listenerTLS struct {
 }
 
 func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayResources {
-	g := &gatewayResources{byName: map[string]*discoveryv1.Resource{}}
+	g := &gatewayResources{byName: map[string]*discoveryv1.Resource{}, known: map[string][]knownListener{}}
 	w := &discoveryv1.Gateway{Name: nameText(name)}
 	services := map[model.ServiceName]bool{}
-	seen := map[string]bool{} // a listener has the same rules at all of its addresses
 	sockets := slices.Clone(edge.sockets)
 	for i := range sockets {
 		sockets[i].Listeners = slices.Clone(sockets[i].Listeners)
 		for j := range sockets[i].Listeners {
 			ln := &sockets[i].Listeners[j]
-			if !seen[ln.Name] {
-				seen[ln.Name] = true
+			at := slices.IndexFunc(g.known[ln.Name], func(k knownListener) bool { return k.has(ln) })
+			if at < 0 {
 				for k := range ln.Rules {
 					ln.Rules[k].EachUsed(func(n model.ServiceName) { services[n] = true })
 				}
-				w.Listeners = append(w.Listeners, g.listener(ln))
+				at = len(g.known[ln.Name])
+				g.known[ln.Name] = append(g.known[ln.Name], knownListener{*ln, uint32(len(w.Listeners))})
+				w.Listeners = append(w.Listeners, g.listener(ln, at))
 			}
+			w.Parts = append(w.Parts, g.known[ln.Name][at].index)
 			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = nil, nil, "", ""
 		}
 	}
@@ -66,6 +88,7 @@ func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayReso
 	for n := range services {
 		g.services = append(g.services, n)
 	}
+	g.known = nil
 	slices.SortFunc(g.services, func(a, b model.ServiceName) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
@@ -76,10 +99,13 @@ func (g *gatewayResources) part(name string, part *discoveryv1.GatewayPart) {
 	g.byName[name] = seal(name, &discoveryv1.Resource{Body: &discoveryv1.Resource_GatewayPart{GatewayPart: part}})
 }
 
-// listener makes the parts of a listener. Rules in a row that are of one route are one part; where the rules of others
-// stand between, each row is.
-func (g *gatewayResources) listener(ln *model.Listener) *discoveryv1.ListenerParts {
+// listener makes the parts of a listener, before which there were nth others of its name. Rules in a row that are of one
+// route are one part; where the rules of others stand between, each row is.
+func (g *gatewayResources) listener(ln *model.Listener, nth int) *discoveryv1.ListenerParts {
 	w := &discoveryv1.ListenerParts{Listener: ln.Name}
+	if nth > 0 {
+		w.Listener = fmt.Sprintf("%s#%d", ln.Name, nth+1)
+	}
 	rows := map[string]int{}
 	for from := 0; from < len(ln.Rules); {
 		ref, to := &ln.Rules[from].Ref, from+1
@@ -91,12 +117,12 @@ func (g *gatewayResources) listener(ln *model.Listener) *discoveryv1.ListenerPar
 			name = fmt.Sprintf("%s#%d", name, rows[name])
 		}
 		w.Rules = append(w.Rules, name)
-		g.part(prefixRules+ln.Name+"/"+name, &discoveryv1.GatewayPart{Rules: jsonToWire(ln.Rules[from:to], false)})
+		g.part(prefixRules+w.Listener+"/"+name, &discoveryv1.GatewayPart{Rules: jsonToWire(ln.Rules[from:to], false)})
 		from = to
 	}
 	if len(ln.Certificates) > 0 || ln.ClientCA != "" || ln.ClientMode != "" {
 		w.Tls = true
-		g.part(prefixTLS+ln.Name, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{ln.Certificates, ln.ClientCA, ln.ClientMode}, false)})
+		g.part(prefixTLS+w.Listener, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{ln.Certificates, ln.ClientCA, ln.ClientMode}, false)})
 	}
 	return w
 }
@@ -111,21 +137,22 @@ func edgeFromWire(w *discoveryv1.Gateway, parts map[string]*discoveryv1.GatewayP
 	if err := jsonFromWire(w.GetSockets(), &edge.sockets, "sockets"); err != nil {
 		return nil, err
 	}
-	rest := map[string]model.Listener{}
-	for _, l := range w.GetListeners() {
-		ln, err := listenerFromWire(l, parts)
-		if err != nil {
+	rest := make([]model.Listener, len(w.GetListeners()))
+	for i, l := range w.GetListeners() {
+		var err error
+		if rest[i], err = listenerFromWire(l, parts); err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.GetListener(), err)
 		}
-		rest[l.GetListener()] = ln
 	}
+	of := w.GetParts()
 	for i := range edge.sockets {
 		for j := range edge.sockets[i].Listeners {
 			ln := &edge.sockets[i].Listeners[j]
-			from, ok := rest[ln.Name]
-			if !ok {
-				return nil, fmt.Errorf("listener %s has no rules and no certificates", ln.Name)
+			if len(of) == 0 || int(of[0]) >= len(rest) {
+				return nil, fmt.Errorf("it is not said which parts listener %s has", ln.Name)
 			}
+			from := &rest[of[0]]
+			of = of[1:]
 			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = from.Rules, from.Certificates, from.ClientCA, from.ClientMode
 		}
 	}

@@ -34,7 +34,8 @@ func drawSockets(t *rapid.T) (out []model.Socket) {
 			s.ProxyProtocol = &model.ProxyClients{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Direct: true}
 		}
 		for j := range rapid.IntRange(1, 3).Draw(t, "listeners") {
-			ln := model.Listener{Name: fmt.Sprintf("default/edge/l-%d-%d", i, j), Hostname: label.Draw(t, "host"), Ordered: rapid.Bool().Draw(t, "in order"), ACME: rapid.Bool().Draw(t, "acme")}
+			name := rapid.SampledFrom([]string{fmt.Sprintf("default/edge/l-%d-%d", i, j), "default/edge/same"}).Draw(t, "name")
+			ln := model.Listener{Name: name, Hostname: label.Draw(t, "host"), Ordered: rapid.Bool().Draw(t, "in order"), ACME: rapid.Bool().Draw(t, "acme")}
 			if s.Kind.TLS() {
 				for range rapid.IntRange(0, 2).Draw(t, "certificates") {
 					if c := drawCertificate(t); c != nil {

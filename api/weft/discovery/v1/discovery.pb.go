@@ -1196,7 +1196,8 @@ type Gateway struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`           // NAMESPACE/NAME
 	Sockets       []byte                 `protobuf:"bytes,2,opt,name=sockets,proto3" json:"sockets,omitempty"`     // JSON, without what listeners have as parts
-	Listeners     []*ListenerParts       `protobuf:"bytes,3,rep,name=listeners,proto3" json:"listeners,omitempty"` // by name
+	Listeners     []*ListenerParts       `protobuf:"bytes,3,rep,name=listeners,proto3" json:"listeners,omitempty"` // those that are alike, at several addresses, once
+	Parts         []uint32               `protobuf:"varint,5,rep,packed,name=parts,proto3" json:"parts,omitempty"` // of each listener of each socket, in their order: its index in listeners
 	Client        string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`       // resource that has the certificate shown to backends outside the mesh; "" is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1253,6 +1254,13 @@ func (x *Gateway) GetListeners() []*ListenerParts {
 	return nil
 }
 
+func (x *Gateway) GetParts() []uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 func (x *Gateway) GetClient() string {
 	if x != nil {
 		return x.Client
@@ -1264,7 +1272,7 @@ func (x *Gateway) GetClient() string {
 // certificate, is sent alone.
 type ListenerParts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Listener      string                 `protobuf:"bytes,1,opt,name=listener,proto3" json:"listener,omitempty"` // NAMESPACE/GATEWAY/LISTENER
+	Listener      string                 `protobuf:"bytes,1,opt,name=listener,proto3" json:"listener,omitempty"` // NAMESPACE/GATEWAY/LISTENER, with a number behind it where others have the same name
 	Rules         []string               `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`       // "gateway/rules/LISTENER/" and each of these, in the order of precedence
 	Tls           bool                   `protobuf:"varint,3,opt,name=tls,proto3" json:"tls,omitempty"`          // "gateway/tls/LISTENER" has the certificates and the CA of clients
 	unknownFields protoimpl.UnknownFields
@@ -3597,11 +3605,12 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x04taps\x18\x06 \x01(\v2\x17.weft.discovery.v1.TapsH\x00R\x04taps\x126\n" +
 	"\agateway\x18\a \x01(\v2\x1a.weft.discovery.v1.GatewayH\x00R\agateway\x12C\n" +
 	"\fgateway_part\x18\b \x01(\v2\x1e.weft.discovery.v1.GatewayPartH\x00R\vgatewayPartB\x06\n" +
-	"\x04body\"\x8f\x01\n" +
+	"\x04body\"\xa5\x01\n" +
 	"\aGateway\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asockets\x18\x02 \x01(\fR\asockets\x12>\n" +
-	"\tlisteners\x18\x03 \x03(\v2 .weft.discovery.v1.ListenerPartsR\tlisteners\x12\x16\n" +
+	"\tlisteners\x18\x03 \x03(\v2 .weft.discovery.v1.ListenerPartsR\tlisteners\x12\x14\n" +
+	"\x05parts\x18\x05 \x03(\rR\x05parts\x12\x16\n" +
 	"\x06client\x18\x04 \x01(\tR\x06client\"S\n" +
 	"\rListenerParts\x12\x1a\n" +
 	"\blistener\x18\x01 \x01(\tR\blistener\x12\x14\n" +
