@@ -79,7 +79,10 @@ func (c *compiler) asked(from ResourceKey, name model.ServiceName, port uint16, 
 		return f, remedy
 	}
 	p, _ := c.resolve(name).Port(port)
-	return speaks(name, port, p.Protocol, grpc)
+	if f, remedy := speaks(name, port, p.Protocol, grpc); f != nil {
+		return f, remedy
+	}
+	return c.tls.askedTLS(name, port)
 }
 
 // asked reports why the gateway cannot ask a service.
@@ -94,7 +97,16 @@ func (c *standalone) asked(from ResourceKey, name model.ServiceName, port uint16
 			}
 		}
 	}
+	return c.askedTLS(name, port)
+}
+
+// askedTLS reports why a service cannot be asked over the TLS that policies want. c may be nil.
+func (c *standalone) askedTLS(name model.ServiceName, port uint16) (*failure, string) {
+	if c == nil {
+		return nil, ""
+	}
 	switch own, whole := c.portTLS(name, port); {
+	case own != nil && own.invalid == "" && c.joined && len(c.named[name]) == 1: // it is for the whole service: see compiler.backendTLS
 	case own != nil && own.invalid == "":
 		return &failure{reasonUnsupported, fmt.Sprintf("port %d of service %s has TLS of its own, by which it cannot be asked", port, name)},
 			"write the BackendTLSPolicy for the whole Service, without sectionName"
