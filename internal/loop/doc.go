@@ -12,6 +12,9 @@
 // A turn: wait for events; run what they concern; run tasks woken meanwhile; flush what was written
 // (OnFlush); repeat. Writes that can wait for the end of a turn therefore leave as one system call.
 //
+// Datagrams is a UDP socket. It has no tasks: a Handler is told what came in, up to 32 datagrams for a system call,
+// and answers leave together at the end of the turn.
+//
 // Two schedulers stand behind the same API; the build chooses (docs/adr/0009). The one above is for Linux. On
 // other systems, and with the tag weft_goroutines, the files named portable* take the place of epoll: a
 // goroutine for each connection reads ahead, goroutines write what does not go out at once, dial and accept,

@@ -13,19 +13,20 @@ import (
 
 // Loop is one event loop. Make it with New, run it with Run.
 type Loop struct {
-	epoll   int
-	inHand  bool      // see OwnProcessor
-	shared  time.Time // when the processor was last offered to others
-	wake    int       // eventfd: somebody posted
-	conns   []*Conn
-	events  [256]unix.EpollEvent
-	current *Task
-	ready   []*Task
-	free    []*Task
-	dirty   []Flusher
-	wheel   wheel
-	now     time.Time
-	buffers [bufferClasses][][]byte
+	epoll    int
+	inHand   bool      // see OwnProcessor
+	shared   time.Time // when the processor was last offered to others
+	wake     int       // eventfd: somebody posted
+	conns    []*Conn
+	events   [256]unix.EpollEvent
+	current  *Task
+	ready    []*Task
+	free     []*Task
+	dirty    []Flusher
+	wheel    wheel
+	now      time.Time
+	buffers  [bufferClasses][][]byte
+	incoming *incoming // nil until there is a UDP socket
 
 	mu     sync.Mutex
 	posted []func()

@@ -15,17 +15,18 @@ import (
 // where that blocks, and report what came of it as an event. Tasks, timers, buffers and turns are those of
 // the other scheduler, so of one loop's code still only one piece runs at a time.
 type Loop struct {
-	network Network
-	conns   map[*Conn]struct{}
-	takers  map[*taker]struct{}
-	events  []event // of this turn
-	current *Task
-	ready   []*Task
-	free    []*Task
-	dirty   []Flusher
-	wheel   wheel
-	now     time.Time
-	buffers [bufferClasses][][]byte
+	network   Network
+	conns     map[*Conn]struct{}
+	takers    map[*taker]struct{}
+	datagrams map[*Datagrams]struct{}
+	events    []event // of this turn
+	current   *Task
+	ready     []*Task
+	free      []*Task
+	dirty     []Flusher
+	wheel     wheel
+	now       time.Time
+	buffers   [bufferClasses][][]byte
 
 	io     sync.WaitGroup // the goroutines that read, write and dial for this loop
 	dials  context.Context
@@ -62,7 +63,7 @@ func New() (*Loop, error) { return NewOn(system{}) }
 func NewOn(network Network) (*Loop, error) {
 	l := &Loop{
 		network: network, now: time.Now(), wake: make(chan struct{}, 1),
-		conns: map[*Conn]struct{}{}, takers: map[*taker]struct{}{},
+		conns: map[*Conn]struct{}{}, takers: map[*taker]struct{}{}, datagrams: map[*Datagrams]struct{}{},
 	}
 	l.wheel.init()
 	return l, nil
@@ -203,6 +204,9 @@ func (l *Loop) shut(cancelDials func()) {
 	}
 	for c := range l.conns {
 		_ = c.Close()
+	}
+	for d := range l.datagrams {
+		d.Close()
 	}
 	cancelDials()
 	l.endTurn()
