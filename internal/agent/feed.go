@@ -109,5 +109,8 @@ func (a *Agent) sockets() map[string]string {
 	for _, asked := range slices.SortedFunc(maps.Keys(bound), netip.AddrPort.Compare) {
 		out[asked.String()] = bound[asked].String()
 	}
+	for asked, at := range a.engine.DatagramSockets() {
+		out[asked.String()+"/udp"] = at.String() + "/udp"
+	}
 	return out
 }

@@ -77,6 +77,9 @@ func (r *reporter) exposition() http.Handler {
 	if err == nil {
 		err = registry.Register(telemetry.NewCheckExposition(r.a.engine.Checks))
 	}
+	if err == nil {
+		err = registry.Register(telemetry.NewDatagramExposition(r.a.engine.Datagrams))
+	}
 	if err != nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

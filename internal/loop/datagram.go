@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 )
@@ -31,16 +30,4 @@ type Handler interface {
 	// DatagramError takes an error of the socket: of a connected one syscall.ECONNREFUSED, when the other end has no
 	// such port (RFC 792; RFC 4443, section 3.1), or that it cannot be reached; ErrCut of any. The socket stays open.
 	DatagramError(err error)
-}
-
-// hash spreads peers over the loops where the system does not: FNV-1a over address and port.
-func (p *Peer) hash() uint32 {
-	h := uint32(2166136261)
-	ip := p.Addr.Addr().As16()
-	for _, b := range ip {
-		h = (h ^ uint32(b)) * 16777619
-	}
-	var port [2]byte
-	binary.BigEndian.PutUint16(port[:], p.Addr.Port())
-	return (((h ^ uint32(port[0])) * 16777619) ^ uint32(port[1])) * 16777619
 }

@@ -222,6 +222,9 @@ func (d *Datagrams) send() {
 // Unsent is how many datagrams of SendTo the system did not take.
 func (d *Datagrams) Unsent() uint64 { return d.unsent }
 
+// Closed reports whether the socket was closed, or its loop has ended.
+func (d *Datagrams) Closed() bool { return d.c.closed }
+
 // Local returns the local address.
 func (d *Datagrams) Local() netip.AddrPort { return d.c.Local() }
 

@@ -148,6 +148,17 @@ func (ln *DatagramListener) partOf(from Peer) *Datagrams {
 	return ln.parts[from.hash()%uint32(len(ln.parts))]
 }
 
+// hash spreads peers over the loops here: FNV-1a over address and port.
+func (p *Peer) hash() uint32 {
+	h := uint32(2166136261)
+	ip := p.Addr.Addr().As16()
+	for _, b := range ip {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	port := uint32(p.Addr.Port())
+	return ((h^port>>8)*16777619 ^ port&0xff) * 16777619
+}
+
 // pause waits a moment after an error of the system, which may come again at once, and reports whether to go on.
 func pause(quit <-chan struct{}) bool {
 	t := time.NewTimer(10 * time.Millisecond)
@@ -235,6 +246,9 @@ func (d *Datagrams) SendTo(b []byte, to Peer) {
 
 // Unsent is how many datagrams of SendTo the system did not take.
 func (d *Datagrams) Unsent() uint64 { return d.unsent }
+
+// Closed reports whether the socket was closed, or its loop has ended.
+func (d *Datagrams) Closed() bool { return d.closed }
 
 // Local returns the local address.
 func (d *Datagrams) Local() netip.AddrPort {

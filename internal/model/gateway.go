@@ -17,7 +17,7 @@ type Socket struct {
 	ProxyProtocol *ProxyClients `json:"proxyProtocol,omitempty"`
 
 	// Listeners share the socket: the one with the most specific Hostname takes a connection (by SNI) or a
-	// request (by authority). A TCP socket has one.
+	// request (by authority). A socket of TCP or UDP has one.
 	Listeners []Listener `json:"listeners"`
 }
 
@@ -41,7 +41,14 @@ const (
 	// section 3) chooses the listener by Hostname and the rule by Hosts; a connection that none takes is closed. What a
 	// service's Upstream says of TLS is not for these connections: they have their own.
 	SocketPassthrough SocketKind = "passthrough"
+
+	// SocketUDP carries datagrams, to the backends of the first rule. It has an address space of its own: a socket of
+	// another kind may have the same address and port.
+	SocketUDP SocketKind = "udp"
 )
+
+// Datagrams reports whether the socket carries datagrams and not connections.
+func (k SocketKind) Datagrams() bool { return k == SocketUDP }
 
 // TLS reports whether the socket ends TLS, so that its listeners need certificates.
 func (k SocketKind) TLS() bool { return k == SocketHTTPS || k == SocketTLS }

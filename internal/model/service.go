@@ -50,6 +50,10 @@ const (
 	HTTP2 Protocol = "http2" // HTTP/2 with prior knowledge
 	GRPC  Protocol = "grpc"  // gRPC, which is HTTP2 with its own status
 	TCP   Protocol = "tcp"   // opaque bytes; the server may speak first
+
+	// UDP is of datagrams. Gateways alone carry them, to endpoints outside the mesh. ParseProtocol does not know it: it
+	// says what is in a connection.
+	UDP Protocol = "udp"
 )
 
 // ParseProtocol reads a protocol as users write it ("" is Auto).
@@ -92,14 +96,25 @@ type Port struct {
 	Protocol Protocol `json:"protocol,omitempty"`
 }
 
-// Port returns the service's port of that number.
+// Port returns the service's port of that number for connections.
 func (s *Service) Port(number uint16) (Port, bool) {
 	for _, p := range s.Ports {
-		if p.Number == number {
+		if p.Number == number && p.Protocol != UDP {
 			return p, true
 		}
 	}
 	return Port{}, false
+}
+
+// HasDatagrams reports whether the service has a port of that number for datagrams. One for connections may have the
+// same number.
+func (s *Service) HasDatagrams(number uint16) bool {
+	for _, p := range s.Ports {
+		if p.Number == number && p.Protocol == UDP {
+			return true
+		}
+	}
+	return false
 }
 
 // Endpoint is one instance of a service.
@@ -110,7 +125,7 @@ type Endpoint struct {
 	OneHost  bool              `json:"oneHost,omitempty"`  // Host: for one of its addresses only
 	Identity Identity          `json:"identity,omitzero"`  // who must answer there
 	Plain    bool              `json:"plain,omitempty"`    // outside the mesh: no TLS, no mesh transport
-	Protocol Protocol          `json:"protocol,omitempty"` // of a plain endpoint; Auto is HTTP/1.1
+	Protocol Protocol          `json:"protocol,omitempty"` // of a plain endpoint; Auto is HTTP/1.1; one with UDP takes datagrams and nothing else
 	Labels   map[string]string `json:"labels,omitempty"`   // "version" among them
 	Ports    []uint16          `json:"ports,omitempty"`    // service ports it serves; none means all
 	Draining bool              `json:"draining,omitempty"` // takes no new work

@@ -21,9 +21,10 @@ type config struct {
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
 	sockets  map[netip.AddrPort]*socket
-	own      *plan  // of requests for the workload's own service: its rate limits
-	source   string // the workload's service, as peers see it
-	self     string // its SPIFFE ID
+	udp      map[netip.AddrPort]*socket // for datagrams
+	own      *plan                      // of requests for the workload's own service: its rate limits
+	source   string                     // the workload's service, as peers see it
+	self     string                     // its SPIFFE ID
 }
 
 // service is a service with its routing table.
@@ -64,6 +65,7 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 		byVIP:    make(map[netip.Addr]*service, len(s.Services)),
 		inbound:  make(map[uint16]*model.Inbound, len(s.Workload.Inbound)),
 		sockets:  make(map[netip.AddrPort]*socket, len(s.Sockets)),
+		udp:      map[netip.AddrPort]*socket{},
 		self:     s.Workload.Identity.String(),
 	}
 	if !s.Workload.Service.IsZero() {

@@ -43,6 +43,9 @@ func (w *worker) drain() {
 		ent.stop()
 	}
 	clear(w.entries)
+	for _, ent := range w.udp {
+		ent.drain()
+	}
 	for s := range w.servers {
 		if !s.busy {
 			_ = s.c.raw.Close()

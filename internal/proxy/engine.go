@@ -54,6 +54,7 @@ type Options struct {
 	Tap       func(*discoveryv1.TapEvent) // must not block
 
 	MaxConnections int           // downstream, for each loop; default 10,000
+	MaxSessions    int           // of datagrams, for each listener and loop; default 10,000, and 20,000 in all
 	MaxBuffered    int           // bytes of messages that wait in memory, for each loop, beyond which new requests get 503; default 64 MiB
 	IdleTimeout    time.Duration // of a program's idle HTTP/1.1 connection; default 5 min
 }
@@ -67,6 +68,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 10_000
+	}
+	if o.MaxSessions <= 0 {
+		o.MaxSessions = 10_000
 	}
 	if o.MaxBuffered <= 0 {
 		o.MaxBuffered = 64 << 20
@@ -102,12 +106,13 @@ type Engine struct {
 	known     map[model.ServiceName]bool
 	config    *config                  // that runs
 	gates     map[netip.AddrPort]*gate // by the address asked for
+	udp       map[netip.AddrPort]*udpGate
 }
 
 // New binds the listeners. They take connections once Run runs.
 func New(o Options) (*Engine, error) {
 	o.setDefaults()
-	e := &Engine{o: o, gates: map[netip.AddrPort]*gate{}, limiters: limiters{node: o.Node}}
+	e := &Engine{o: o, gates: map[netip.AddrPort]*gate{}, udp: map[netip.AddrPort]*udpGate{}, limiters: limiters{node: o.Node}}
 	if o.TLS != nil {
 		e.server = o.TLS.ServerConfig()
 		// Records as large as they may be: the mesh transport writes whole turns, not first bytes.
@@ -138,6 +143,9 @@ func (e *Engine) closeListeners() {
 	e.applying.Lock()
 	defer e.applying.Unlock()
 	for _, g := range e.gates {
+		_ = g.ln.Close()
+	}
+	for _, g := range e.udp {
 		_ = g.ln.Close()
 	}
 }
@@ -172,8 +180,16 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	udp, err := e.openUDP(c)
+	if err != nil {
+		closeGates(opened)
+		return err
+	}
 	for _, g := range opened {
 		e.gates[g.address] = g
+	}
+	for _, g := range udp {
+		e.udp[g.address] = g
 	}
 	for address, s := range c.sockets {
 		if g := e.gates[address]; g != nil {
@@ -182,8 +198,8 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 	}
 	// The first loop is the last to know: it checks the health of endpoints, and what it finds out the others must be
 	// able to take in.
-	for _, w := range slices.Backward(e.workers) {
-		if !w.loop.Call(func() { w.adopt(c); w.adoptGates(e.gates) }) {
+	for i, w := range slices.Backward(e.workers) {
+		if !w.loop.Call(func() { w.adopt(c); w.adoptGates(e.gates); w.adoptUDP(e.udp, i) }) {
 			return fmt.Errorf("the engine has ended")
 		}
 	}
@@ -195,6 +211,7 @@ func (e *Engine) Apply(s *model.Snapshot) error {
 			delete(e.gates, address)
 		}
 	}
+	e.closeUDP(c)
 	return nil
 }
 
@@ -256,8 +273,8 @@ func (e *Engine) Series(loop int, all bool) (out []*discoveryv1.Series) {
 
 // Stats are the engine's own figures, summed over workers.
 type Stats struct {
-	Connections int    // downstream, open
-	Active      int    // exchanges and tunnels in flight
+	Connections int    // downstream, open; a session of datagrams is one
+	Active      int    // exchanges, tunnels and sessions in flight
 	Refused     uint64 // connections turned away since the start
 }
 
@@ -266,8 +283,8 @@ func (e *Engine) Stats() Stats {
 	var s Stats
 	for _, w := range e.workers {
 		w.loop.Call(func() {
-			s.Connections += w.connections
-			s.Active += w.active
+			s.Connections += w.connections + w.sessions
+			s.Active += w.active + w.sessions
 			s.Refused += w.refusals
 		})
 	}

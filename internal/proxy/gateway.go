@@ -46,10 +46,17 @@ func (c *config) compileSockets(sockets []model.Socket) error {
 		slices.SortStableFunc(s.listeners, func(a, b *gateListener) int {
 			return cmp.Compare(b.rank(), a.rank())
 		})
-		if c.sockets[s.Address] != nil {
+		at := c.sockets
+		if s.Kind.Datagrams() {
+			at = c.udp
+			if err := c.resolveDatagrams(s); err != nil {
+				return err
+			}
+		}
+		if at[s.Address] != nil {
 			return fmt.Errorf("the address %s is there twice", s.Address)
 		}
-		c.sockets[s.Address] = s
+		at[s.Address] = s
 	}
 	return nil
 }

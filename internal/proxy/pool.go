@@ -19,15 +19,27 @@ type pool struct {
 	service  *service
 	subset   map[string]string
 	upstream *model.Upstream // nil: defaults
-	key      string          // what makes two pools of different snapshots the same
-	members  []*model.Endpoint
-	chooser  *balance.Set // nil: least request; each worker has a clone
-	index    int          // in config.pools, and in each worker's endpoint sets
+
+	datagrams bool // endpoints for datagrams; else those for connections
+
+	key     string // what makes two pools of different snapshots the same
+	members []*model.Endpoint
+	chooser *balance.Set // nil: least request; each worker has a clone
+	index   int          // in config.pools, and in each worker's endpoint sets
 }
 
 // newPool compiles a pool. since tells when an endpoint began to serve, the zero time if long ago.
 func (c *config) newPool(s *service, subset map[string]string, up *model.Upstream) (*pool, error) {
-	p := &pool{service: s, subset: subset, upstream: up, index: len(c.pools), key: s.Name.String()}
+	return c.fill(&pool{service: s, subset: subset, upstream: up, key: s.Name.String()})
+}
+
+// fill finds the members of a pool and compiles how they are chosen.
+func (c *config) fill(p *pool) (*pool, error) {
+	s, subset, up := p.service, p.subset, p.upstream
+	p.index = len(c.pools)
+	if p.datagrams {
+		p.key = "udp\x00" + p.key
+	}
 	for _, name := range slices.Sorted(maps.Keys(subset)) {
 		p.key += "\x00" + name + "\x00" + subset[name]
 	}
@@ -60,6 +72,9 @@ func (c *config) newPool(s *service, subset map[string]string, up *model.Upstrea
 
 // has reports whether an endpoint belongs to the pool.
 func (p *pool) has(m *model.Endpoint) bool {
+	if (m.Protocol == model.UDP) != p.datagrams || p.datagrams && !m.Plain {
+		return false
+	}
 	for name, value := range p.subset {
 		if m.Labels[name] != value {
 			return false

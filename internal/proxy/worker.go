@@ -41,9 +41,12 @@ type worker struct {
 	hints      hints
 	spoken     map[portKey]bool // ports on which servers spoke first
 
-	entries      map[netip.AddrPort]*entry // of a gateway
-	stops        []func()                  // of accepting
-	refusals     uint64                    // connections turned away
+	entries      map[netip.AddrPort]*entry       // of a gateway
+	udp          map[netip.AddrPort]*udpEntry    // of a gateway, for datagrams
+	sessions     int                             // of datagrams
+	datagrams    map[string]*telemetry.Datagrams // by listener
+	stops        []func()                        // of accepting
+	refusals     uint64                          // connections turned away
 	refusedSince time.Time
 	refusedCount int
 
@@ -91,6 +94,8 @@ func newWorker(e *Engine, l *loop.Loop) *worker {
 		mirrors:   telemetry.Mirrors{},
 		checks:    telemetry.Checks{},
 		entries:   map[netip.AddrPort]*entry{},
+		udp:       map[netip.AddrPort]*udpEntry{},
+		datagrams: map[string]*telemetry.Datagrams{},
 		rec: telemetry.NewRecorder(telemetry.Options{
 			Node: e.o.Node, AccessLog: e.o.AccessLog, Tap: e.o.Tap,
 		}),
@@ -122,7 +127,7 @@ func (w *worker) adopt(c *config) {
 			}
 			all[j] = ep
 		}
-		if len(p.subset) == 0 {
+		if len(p.subset) == 0 && !p.datagrams {
 			w.look(p, all)
 		}
 		w.sets[i] = w.adoptSet(p, all, w.pools[p.key])

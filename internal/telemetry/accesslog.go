@@ -70,6 +70,8 @@ func (r *Recorder) log(rec *Record, now time.Time) {
 	}
 	w.num("request_bytes", int64(rec.RequestBytes))
 	w.num("response_bytes", int64(rec.ResponseBytes))
+	w.num("request_datagrams", int64(rec.RequestDatagrams))
+	w.num("response_datagrams", int64(rec.ResponseDatagrams))
 	if !rec.HeadAt.IsZero() {
 		w.millis("head_ms", rec.HeadAt.Sub(rec.Start))
 	}

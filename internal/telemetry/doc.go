@@ -1,4 +1,4 @@
-// Package telemetry is the exactly-once record of a request or TCP connection, and what is made of it:
+// Package telemetry is the exactly-once record of a request, TCP connection or session of datagrams, and what is made of it:
 // counters, latency histograms, the access log and tap events.
 //
 // A Recorder, its Series and its Records belong to one event loop and are called from its goroutine only,
@@ -23,7 +23,7 @@
 //	time          when the request began, RFC 3339, UTC, microseconds
 //	node          the proxy
 //	direction     "outbound" or "inbound"
-//	protocol      "http", "grpc", "tcp"
+//	protocol      "http", "grpc", "tcp", "udp"
 //	tls           "mutual", "none"
 //	request_id    x-request-id
 //	trace_id      of traceparent or B3
@@ -38,7 +38,8 @@
 //	attempts      when more than one
 //	checks        services that were asked about it, with what came of that
 //	request_bytes, response_bytes
-//	head_ms       until the head of the answer
+//	request_datagrams, response_datagrams
+//	head_ms       until the head of the answer, or the first datagram back
 //	duration_ms   until the last byte
 //
 // Credentials are in neither the log nor tap events: sensitive.go lists what counts as one.

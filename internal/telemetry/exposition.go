@@ -44,9 +44,9 @@ func NewExposition(gather func() []*discoveryv1.Series) *Exposition {
 	}
 	return &Exposition{
 		gather:    gather,
-		requests:  desc("weft_requests_total", "Requests and TCP connections that ended.", "outcome"),
+		requests:  desc("weft_requests_total", "Requests, TCP connections and sessions of datagrams that ended.", "outcome"),
 		duration:  desc("weft_request_duration_seconds", "Time until the last byte."),
-		open:      desc("weft_connections_open", "Connections open towards the destination."),
+		open:      desc("weft_connections_open", "Connections and sessions of datagrams open towards the destination."),
 		transfers: desc("weft_bytes_total", "Bytes of content towards (sent) and from (received) the destination.", "way"),
 	}
 }

@@ -11,13 +11,13 @@ import (
 // StatusClientGone is the status of a request whose client left before the answer was complete.
 const StatusClientGone = 499
 
-// Record is one request or TCP connection. It is opened by setting Start and closed by Recorder.Close,
+// Record is one request, TCP connection or session of datagrams. It is opened by setting Start and closed by Recorder.Close,
 // exactly once; Reset makes it ready for another. The zero value is ready.
 type Record struct {
 	Start     time.Time
 	HeadAt    time.Time // head of the answer; zero: none came
 	Direction string    // "outbound" or "inbound"
-	Protocol  string    // "http", "grpc" or "tcp"; "" is taken from Series
+	Protocol  string    // "http", "grpc", "tcp" or "udp"; "" is taken from Series
 	Peer      netip.AddrPort
 	Source    string // NAMESPACE/NAME of the client, "" if unknown
 	SourceID  string // SPIFFE ID of the client
@@ -38,6 +38,9 @@ type Record struct {
 	Attempts      int
 	RequestBytes  uint64 // content, towards the destination
 	ResponseBytes uint64
+
+	// Datagrams of a session. Their bytes are counted in Series as they pass (Recorder.Carried), not by Close.
+	RequestDatagrams, ResponseDatagrams uint64
 
 	Series *Series // what to count in; nil counts nowhere
 
@@ -84,7 +87,7 @@ func (r *Record) Failed() bool {
 			return r.Status == 0 || r.Status == 200 || r.Failure != "" && r.Status < 400
 		}
 		return grpcFailed(r.GRPCStatus) || r.Failure != "" && r.Status < 400 && r.GRPCStatus == "0"
-	case "tcp":
+	case "tcp", "udp":
 		return r.Failure != "" && r.Status < 400
 	}
 	if r.Status == 0 {

@@ -87,8 +87,10 @@ func (r *Recorder) Close(rec *Record, now time.Time) {
 			s.Success++
 		}
 		s.Latency.Observe(now.Sub(rec.Start))
-		s.Sent += rec.RequestBytes
-		s.Received += rec.ResponseBytes
+		if rec.protocol() != "udp" {
+			s.Sent += rec.RequestBytes
+			s.Received += rec.ResponseBytes
+		}
 		r.touch(s)
 	}
 	if r.o.AccessLog != nil {
@@ -108,6 +110,13 @@ func (r *Recorder) ConnectionOpened(s *Series) {
 // ConnectionClosed counts the end of one.
 func (r *Recorder) ConnectionClosed(s *Series) {
 	s.Closed++
+	r.touch(s)
+}
+
+// Carried counts bytes that have passed, of what is not counted by Close.
+func (r *Recorder) Carried(s *Series, sent, received int) {
+	s.Sent += uint64(sent)
+	s.Received += uint64(received)
 	r.touch(s)
 }
 
