@@ -117,7 +117,10 @@ func (a *App) printSockets(s *model.Snapshot) {
 	for _, socket := range s.Sockets {
 		for _, ln := range socket.Listeners {
 			host := ln.Hostname
-			if host == "" {
+			switch {
+			case socket.Kind.Datagrams():
+				host = "any datagram"
+			case host == "":
 				host = "any host"
 			}
 			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.Kind, host, plural(len(ln.Rules), "rule")))

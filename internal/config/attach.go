@@ -178,7 +178,9 @@ func (a *attachment) covers(s *model.Service, port uint16) bool {
 // none that are known, and 0 for all others.
 func portsOf(s *model.Service, all []*attachment) (out []uint16) {
 	for _, p := range s.Ports {
-		out = append(out, p.Number)
+		if p.Protocol != model.UDP {
+			out = append(out, p.Number)
+		}
 	}
 	if len(out) > 0 {
 		return out

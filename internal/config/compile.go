@@ -150,10 +150,11 @@ func (c *compiler) backend(from ResourceKey, name model.ServiceName, port uint16
 	if s == nil {
 		return &failure{ReasonBackendNotFound, "no service " + name.String() + " is registered or declared"}, c.nearest(name)
 	}
+	if from.Kind == kindUDPRoute {
+		return datagramBackend(s, port)
+	}
 	if port != 0 && len(s.Ports) > 0 {
-		if _, ok := s.Port(port); !ok {
-			return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", name, port)}, portRemedy(s)
-		}
+		return servesPort(from.Kind, s, port)
 	}
 	return nil, ""
 }
@@ -177,6 +178,9 @@ func portRemedy(s *model.Service) string {
 			remedy += ","
 		}
 		remedy += fmt.Sprintf(" %d", p.Number)
+		if p.Protocol == model.UDP {
+			remedy += "/udp"
+		}
 	}
 	return remedy
 }

@@ -280,7 +280,7 @@ func (e *istioEdge) finish() {
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(e.sockets), netip.AddrPort.Compare) {
 		s := e.sockets[at]
-		if slices.ContainsFunc(e.out.Snapshot.Sockets, func(other model.Socket) bool { return other.Address == at }) {
+		if slices.ContainsFunc(e.out.Snapshot.Sockets, func(other model.Socket) bool { return other.Address == at && !other.Kind.Datagrams() }) {
 			e.report(s.from, nowhere(s.from), fmt.Sprintf("the address %s is that of a Gateway of the Gateway API", at), "give one of them another port", false)
 			continue
 		}
@@ -292,7 +292,7 @@ func (e *istioEdge) finish() {
 			e.out.Snapshot.Sockets = append(e.out.Snapshot.Sockets, socket)
 		}
 	}
-	slices.SortFunc(e.out.Snapshot.Sockets, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(e.out.Snapshot.Sockets, compareSockets)
 	for key, failures := range e.rules.refs {
 		e.out.Status[key] = append(e.out.Status[key], newCondition(ConditionResolvedRefs, ReasonResolvedRefs, failures))
 	}

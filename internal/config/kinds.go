@@ -39,7 +39,7 @@ func Kinds() []Kind {
 		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseReferenceGrant(d) },
 	}, Kind{
 		Name: "Service", Versions: []string{"v1"}, Plural: "services", Short: []string{"svc"},
-		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d) },
+		parse: func(d *document.Document) (any, document.Problems) { return gateway.ParseService(d, gateway.InMesh) },
 	})
 	out = append(append(append(out, listenerKinds()...), istioKinds()...), secretKind(), backendTLSKind())
 	slices.SortStableFunc(out, func(a, b Kind) int { return cmp.Compare(a.Name, b.Name) })
@@ -115,7 +115,7 @@ func standaloneKinds() []Kind {
 			return gateway.ParseSecret(d)
 		}},
 		{Name: "Service", Versions: []string{"v1"}, parse: func(d *document.Document) (any, document.Problems) {
-			return gateway.ParseService(d)
+			return gateway.ParseService(d, gateway.InStandalone)
 		}},
 		policyKind(),
 	}...), append(istioKinds(), istioGateway())...)

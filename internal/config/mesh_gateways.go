@@ -114,9 +114,7 @@ func (m *Mesh) Gateway(namespace, name string, bind []netip.Addr) []model.Socket
 			out = append(out, here)
 		}
 	}
-	slices.SortFunc(out, func(a, b model.Socket) int {
-		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Kind, b.Kind))
-	})
+	slices.SortFunc(out, compareSockets)
 	return out
 }
 

@@ -119,14 +119,15 @@ func addressesAt(ips []netip.Addr) []address {
 // GatewaySpec.listeners).
 func (c *standalone) conflicts() {
 	type place struct {
-		at netip.AddrPort
-		by *edge // whose proxies listen there; nil: one process does for all
+		at  netip.AddrPort
+		udp bool  // datagrams and connections do not meet
+		by  *edge // whose proxies listen there; nil: one process does for all
 	}
 	shared := map[place][]*gate{}
 	for _, e := range c.order {
 		for _, g := range e.gates {
 			for _, b := range g.addresses {
-				p := place{at: b.at}
+				p := place{at: b.at, udp: g.spec.Kind.Datagrams()}
 				if c.joined {
 					p.by = cmp.Or(e.parent, e)
 				}
@@ -154,8 +155,8 @@ func conflict(a, b *gateway.Listener) string {
 	switch {
 	case a.Kind != b.Kind:
 		return fmt.Sprintf("protocols %s and %s", protocolName(a.Kind), protocolName(b.Kind))
-	case a.Kind == model.SocketTCP:
-		return "two TCP listeners"
+	case a.Kind == model.SocketTCP || a.Kind == model.SocketUDP:
+		return fmt.Sprintf("two %s listeners", protocolName(a.Kind))
 	case a.Hostname == b.Hostname && a.Hostname == "":
 		return "two listeners for every host"
 	case a.Hostname == b.Hostname:
@@ -206,7 +207,11 @@ func (c *standalone) sockets() { c.out.Snapshot.Sockets = c.socketsOf(nil) }
 
 // socketsOf returns the sockets of one Gateway, or of all when it is nil.
 func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
-	at := map[netip.AddrPort]*model.Socket{}
+	type place struct {
+		at  netip.AddrPort
+		udp bool
+	}
+	at := map[place]*model.Socket{}
 	for _, e := range c.order {
 		if gw != nil && !e.of(gw) {
 			continue
@@ -216,10 +221,11 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 				continue
 			}
 			for _, b := range g.addresses {
-				s := at[b.at]
+				p := place{b.at, g.spec.Kind.Datagrams()}
+				s := at[p]
 				if s == nil {
 					s = &model.Socket{Address: b.at, Kind: g.spec.Kind, Optional: b.optional}
-					at[b.at] = s
+					at[p] = s
 				}
 				c.introduce(g, s)
 				s.Optional = s.Optional && b.optional
@@ -234,15 +240,21 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 		slices.SortFunc(s.Listeners, func(a, b model.Listener) int { return cmp.Compare(a.Name, b.Name) })
 		out = append(out, *s)
 	}
-	slices.SortFunc(out, func(a, b model.Socket) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(out, compareSockets)
 	return out
+}
+
+func compareSockets(a, b model.Socket) int {
+	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Kind, b.Kind))
 }
 
 // introduce tells a socket whose connections begin with a header of the PROXY protocol. That is known before it is
 // known which of its listeners a connection is for: the first one's word holds.
 func (c *standalone) introduce(g *gate, s *model.Socket) {
 	if len(s.Listeners) == 0 {
-		s.ProxyProtocol = g.clients
+		if s.ProxyProtocol = g.clients; s.Kind.Datagrams() {
+			s.ProxyProtocol = nil // it is of connections
+		}
 		return
 	}
 	if !reflect.DeepEqual(s.ProxyProtocol, g.clients) {

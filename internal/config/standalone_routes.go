@@ -28,7 +28,9 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 				b.Invalid = fail(route.Rules[i].BackendAt[j], f, remedy)
 				continue
 			}
-			b.Upstream, b.Invalid = c.backendUpstream(b.Service, b.Port)
+			if r.Key.Kind != kindUDPRoute { // a BackendTLSPolicy is of connections
+				b.Upstream, b.Invalid = c.backendUpstream(b.Service, b.Port)
+			}
 		}
 		mirrors := slices.Clone(rules[i].Filters.Mirrors)
 		for j := range mirrors {
@@ -117,9 +119,13 @@ func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hos
 		return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("listener %s takes no routes of namespace %s", g.name(), key.Namespace)},
 			c.admissionRemedy(g.spec.Admission, key.Namespace)
 	}
-	if key.Kind == "TCPRoute" {
+	if key.Kind == "TCPRoute" || key.Kind == kindUDPRoute {
 		if first, ok := c.full[g]; ok && first != key {
-			return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("the connections of listener %s go to %s already", g.name(), first)}, "one route is all it takes"
+			what := "connections"
+			if g.spec.Kind.Datagrams() {
+				what = "datagrams"
+			}
+			return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("the %s of listener %s go to %s already", what, g.name(), first)}, "one route is all it takes"
 		}
 		c.full[g] = key
 		return nil, nil, ""
@@ -218,17 +224,11 @@ func (c *standalone) backend(key ResourceKey, name model.ServiceName, port uint1
 	if r == nil {
 		return &failure{ReasonBackendNotFound, "there is no Service " + name.String()}, c.nearest(name)
 	}
-	s := &model.Service{}
+	s := &model.Service{Name: name}
 	for _, p := range r.body.(*gateway.Service).Ports {
 		s.Ports = append(s.Ports, p.Port)
 	}
-	if _, ok := s.Port(port); ok {
-		return nil, ""
-	}
-	if len(s.Ports) > 0 {
-		remedy = portRemedy(s)
-	}
-	return &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no port %d", name, port)}, remedy
+	return servesPort(key.Kind, s, port)
 }
 
 // nearest names a service of the namespace that may have been meant.

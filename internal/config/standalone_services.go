@@ -43,7 +43,7 @@ func (c *standalone) service(name model.ServiceName) model.Service {
 	c.warnUnused(name, decl)
 	for i, key := range slices.SortedFunc(maps.Keys(found), compareEndpoints) {
 		id := key.at.String()
-		if i > 0 && out.Endpoints[i-1].Address == key.at {
+		if key.protocol == model.UDP || i > 0 && out.Endpoints[i-1].Address == key.at {
 			id += "/" + string(key.protocol) // one address that speaks several
 		}
 		out.Endpoints = append(out.Endpoints, model.Endpoint{ID: id, Address: key.at, Plain: true, Protocol: key.protocol, Ports: found[key]})

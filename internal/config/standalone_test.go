@@ -126,12 +126,17 @@ func checkSnapshot(t testing.TB, s *model.Snapshot) {
 	for _, svc := range s.Services {
 		services[svc.Name] = true
 	}
-	seen := map[netip.AddrPort]bool{}
+	type place struct {
+		at  netip.AddrPort
+		udp bool
+	}
+	seen := map[place]bool{}
 	for _, socket := range s.Sockets {
-		if seen[socket.Address] || len(socket.Listeners) == 0 || socket.Kind == "" || socket.Address.Port() == 0 {
-			t.Errorf("socket %s of kind %q with %d listeners, seen %v", socket.Address, socket.Kind, len(socket.Listeners), seen[socket.Address])
+		at := place{socket.Address, socket.Kind.Datagrams()}
+		if seen[at] || len(socket.Listeners) == 0 || socket.Kind == "" || socket.Address.Port() == 0 {
+			t.Errorf("socket %s of kind %q with %d listeners, seen %v", socket.Address, socket.Kind, len(socket.Listeners), seen[at])
 		}
-		seen[socket.Address] = true
+		seen[at] = true
 		for _, ln := range socket.Listeners {
 			if socket.Kind.TLS() && len(ln.Certificates) == 0 {
 				t.Errorf("listener %s has no certificate", ln.Name)

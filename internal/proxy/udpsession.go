@@ -25,6 +25,9 @@ type udpSession struct {
 	idle    time.Duration
 	ended   bool
 
+	first   []byte // the datagram that it began with, until another follows or an answer comes
+	attempt int    // endpoints that first was sent to
+
 	at     int  // of ep in set
 	open   bool // nothing is known yet of how it goes
 	probe  bool // on which the return of an ejected endpoint depends
@@ -45,6 +48,7 @@ func (s *udpSession) forward(b []byte) bool {
 	err := s.conn.Send(b)
 	switch {
 	case err == nil:
+		s.keep(b)
 		s.rec.RequestDatagrams++
 		s.rec.RequestBytes += uint64(len(b))
 		s.ent.counts.Sent++
@@ -84,14 +88,36 @@ func (s *udpSession) DatagramError(err error) {
 	s.refused(err)
 }
 
+// refused ends the session. Where only one datagram was sent, it is the one that was refused, and goes to another
+// endpoint: a question to a name server that has just gone is answered by the next.
 func (s *udpSession) refused(err error) {
 	s.blame()
 	s.end(flagConnect, err)
+	if s.first == nil || s.attempt >= maxFirstSends {
+		return
+	}
+	if next := s.ent.open(s.peer); next != nil {
+		next.attempt += s.attempt
+		next.rec.Attempts = next.attempt
+		next.forward(s.first)
+	}
+}
+
+const (
+	maxFirstSends = 3    // endpoints that the first datagram of a session is sent to
+	maxFirst      = 2048 // bytes of a datagram that is kept for it
+)
+
+// keep keeps the first datagram as long as it is the only one.
+func (s *udpSession) keep(b []byte) {
+	if s.first = nil; s.open && s.rec.RequestDatagrams == 0 && len(b) <= maxFirst {
+		s.first = append([]byte{}, b...)
+	}
 }
 
 // answered notes the first datagram that came back.
 func (s *udpSession) answered(now time.Time) {
-	s.open = false
+	s.open, s.first = false, nil
 	s.rec.HeadAt = now
 	s.ep.failures, s.ep.retryAt = 0, time.Time{}
 	if s.set.usesEWMA() {
@@ -127,7 +153,7 @@ func (s *udpSession) observe() {
 	w, r := s.ent.w, &s.rec
 	r.Start, r.Peer, r.Direction, r.Protocol = w.loop.Now(), s.peer.Addr, outbound, "udp"
 	r.Source, r.SourceID = w.config.source, w.config.self
-	r.Port, r.Rule, r.Endpoint, r.Attempts = s.ent.socket.Address.Port(), &s.rule.Ref, s.ep.model, 1
+	r.Port, r.Rule, r.Endpoint, r.Attempts = s.ent.socket.Address.Port(), &s.rule.Ref, s.ep.model, s.attempt
 	key := seriesKey{nil, s.rule, "udp"}
 	if s.series = s.ep.series[key]; s.series == nil {
 		s.series = w.rec.Series(telemetry.Key{

@@ -91,11 +91,19 @@ func PortFromWire(p *discoveryv1.Port) (model.Port, error) {
 	if err != nil {
 		return model.Port{}, err
 	}
-	proto, err := model.ParseProtocol(p.GetProtocol())
+	proto, err := protocolFromWire(p.GetProtocol())
 	if err != nil {
 		return model.Port{}, fmt.Errorf("port %d: %w", n, err)
 	}
 	return model.Port{Number: n, Protocol: proto}, nil
+}
+
+// protocolFromWire reads a protocol: those that users write for connections, and UDP.
+func protocolFromWire(s string) (model.Protocol, error) {
+	if s == string(model.UDP) {
+		return model.UDP, nil
+	}
+	return model.ParseProtocol(s)
 }
 
 // EndpointsToWire converts the endpoints of a service.
@@ -137,7 +145,7 @@ func endpointFromWire(w *discoveryv1.Endpoint) (model.Endpoint, error) {
 		Locality: w.GetLocality(), Weight: w.GetWeight(), Host: w.GetHost(), OneHost: w.GetOneHost(),
 	}
 	var err error
-	if e.Protocol, err = model.ParseProtocol(w.GetProtocol()); err != nil {
+	if e.Protocol, err = protocolFromWire(w.GetProtocol()); err != nil {
 		return e, err
 	}
 	if w.GetAddress() != "" {

@@ -21,6 +21,8 @@ func routeKinds(kind model.SocketKind) []string {
 		return []string{"TLSRoute", "TCPRoute"}
 	case kind == model.SocketPassthrough:
 		return []string{"TLSRoute"}
+	case kind.Datagrams():
+		return []string{"UDPRoute"}
 	}
 	return []string{"TCPRoute"}
 }

@@ -77,7 +77,7 @@ type SliceEndpoint struct {
 
 // ParseEndpointSlice checks an EndpointSlice.
 func ParseEndpointSlice(d *document.Document) (*EndpointSlice, document.Problems) {
-	c := &checker{doc: d}
+	c := &checker{doc: d, parent: InStandalone}
 	var in endpointSlice
 	c.problems = d.Decode(&in)
 	if c.problems.Failed() {
@@ -124,12 +124,10 @@ func (c *checker) slicePorts(in []slicePort, f *document.Field) []SlicePort {
 			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", clip(p.Name)), "names of ports are unique")
 		}
 		names[p.Name] = true
-		if p.Protocol != "" && p.Protocol != "TCP" && c.oneOf(p.Protocol, []string{"TCP", "UDP", "SCTP"}, at.Key("protocol")) {
-			c.add(at.Key("protocol"), p.Protocol+" is not supported in this version of Weft", "write TCP")
-		}
+		c.transport(p.Protocol, at.Key("protocol"))
 		out = append(out, SlicePort{
 			Name: p.Name, Port: uint16(*p.Port), At: c.position(at.Key("port")),
-			Protocol: c.protocol(corePort{Name: p.Name, AppProtocol: p.AppProtocol}, at),
+			Protocol: c.protocol(corePort{Name: p.Name, Protocol: p.Protocol, AppProtocol: p.AppProtocol}, at),
 		})
 	}
 	return out

@@ -150,8 +150,11 @@ func (c *checker) listener(in *v1.Listener, f *document.Field) Listener {
 	out.Kind = c.listenerKind(in.Protocol, f.Key("protocol"))
 	if out.Hostname != "" {
 		c.hostname(out.Hostname, f.Key("hostname"))
-		if out.Kind == model.SocketTCP {
+		switch out.Kind {
+		case model.SocketTCP:
 			c.add(f.Key("hostname"), "is given, but a TCP connection names no host", "remove it, or use protocol TLS")
+		case model.SocketUDP:
+			c.add(f.Key("hostname"), "is given, but a datagram names no host", "remove it")
 		}
 	}
 	switch {
@@ -178,9 +181,9 @@ func (c *checker) listenerKind(p v1.ProtocolType, f *document.Field) model.Socke
 	case v1.TLSProtocolType:
 		return model.SocketTLS
 	case v1.UDPProtocolType:
-		c.add(f, "the protocol UDP is not supported: "+noUDP, "remove the listener")
+		return model.SocketUDP
 	case "":
-		c.add(f, "is missing", "write HTTP, HTTPS, TCP or TLS")
+		c.add(f, "is missing", "write HTTP, HTTPS, TCP, TLS or UDP")
 	default:
 		c.oneOf(string(p), []string{"HTTP", "HTTPS", "TCP", "TLS", "UDP"}, f)
 	}

@@ -32,6 +32,8 @@ func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []Gatew
 		switch {
 		case c.parent == InMesh && !ours:
 			continue
+		case kind == "Service" && c.doc.Kind == "UDPRoute":
+			continue // refused by ParseUDPRoute
 		case kind == "Service":
 			p := c.doc.Problem(at, "a Service as parent has effect only in the mesh").With(remedy)
 			c.problems = append(c.problems, p.AsWarning())

@@ -55,8 +55,8 @@ type corePort struct {
 }
 
 // ParseService checks a core/v1 Service.
-func ParseService(d *document.Document) (*Service, document.Problems) {
-	c := &checker{doc: d}
+func ParseService(d *document.Document, place Place) (*Service, document.Problems) {
+	c := &checker{doc: d, parent: place}
 	var in coreService
 	c.problems = d.Decode(&in)
 	if c.problems.Failed() {
@@ -125,30 +125,32 @@ func (c *checker) ignored(s *coreServiceSpec, f *document.Field) {
 }
 
 func (c *checker) servicePorts(ports []corePort, f *document.Field) []ServicePort {
-	numbers, names := map[int32]bool{}, map[string]bool{}
+	type number struct {
+		port int32
+		udp  bool
+	}
+	numbers, names := map[number]bool{}, map[string]bool{}
 	var out []ServicePort
 	for i, p := range ports {
-		at := f.Index(i)
+		at, n := f.Index(i), number{p.Port, p.Protocol == protocolUDP}
 		switch {
 		case p.Port < 1 || p.Port > 65535:
 			c.add(at.Key("port"), fmt.Sprintf("wants a port 1 to 65535, has %d", p.Port), "")
 			continue
-		case numbers[p.Port]:
+		case numbers[n]:
 			c.add(at.Key("port"), fmt.Sprintf("the port %d is here twice", p.Port), "numbers of ports are unique")
 		case p.Name == "" && len(ports) > 1:
 			c.add(at.Key("name"), "is missing", "name every port when there are several")
 		case p.Name != "" && names[p.Name]:
 			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", p.Name), "names of ports are unique")
 		}
-		numbers[p.Port], names[p.Name] = true, true
+		numbers[n], names[p.Name] = true, true
 		if p.Name != "" {
 			if why := document.CheckLabel(p.Name); why != "" {
 				c.add(at.Key("name"), fmt.Sprintf("%q is no valid port name", p.Name), why)
 			}
 		}
-		if p.Protocol != "" && p.Protocol != "TCP" && c.oneOf(p.Protocol, []string{"TCP", "UDP", "SCTP"}, at.Key("protocol")) {
-			c.add(at.Key("protocol"), p.Protocol+" is not supported in this version of Weft", "write TCP")
-		}
+		c.transport(p.Protocol, at.Key("protocol"))
 		if p.NodePort != nil {
 			c.unsupported(at.Key("nodePort"))
 		}
@@ -159,8 +161,25 @@ func (c *checker) servicePorts(ports []corePort, f *document.Field) []ServicePor
 	return out
 }
 
+// protocolUDP is how the core API writes it.
+const protocolUDP = "UDP"
+
+// transport checks the protocol of a port as the core API has it.
+func (c *checker) transport(p string, f *document.Field) {
+	switch {
+	case p == "" || p == "TCP" || p == protocolUDP && c.parent == InStandalone:
+	case p == protocolUDP:
+		c.add(f, "UDP is not supported for a Service of the mesh: "+noDatagrams, "leave the port out; for a gateway, write a ServiceEntry with the endpoints")
+	case c.oneOf(p, []string{"TCP", protocolUDP, "SCTP"}, f):
+		c.add(f, p+" is not supported in this version of Weft", "write TCP or UDP")
+	}
+}
+
 // protocol reads appProtocol, else the port name's first part as Istio does ("grpc-web", "http").
 func (c *checker) protocol(p corePort, f *document.Field) model.Protocol {
+	if p.Protocol == protocolUDP {
+		return model.UDP // whatever is in the datagrams
+	}
 	if p.AppProtocol != nil {
 		proto, err := model.ParseProtocol(*p.AppProtocol)
 		if err != nil {

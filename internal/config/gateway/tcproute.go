@@ -44,19 +44,6 @@ func ParseTLSRoute(d *document.Document, place Place) (*Route, document.Problems
 	return out, c.problems
 }
 
-// ParseUDPRoute checks a UDPRoute and refuses it: Weft carries connections, and UDP has none.
-func ParseUDPRoute(d *document.Document, place Place) (*Route, document.Problems) {
-	var in v1.UDPRoute
-	c, ok := decodeRoute(d, place, &in)
-	if !ok {
-		return nil, c.problems
-	}
-	out := c.route(&in.Spec.CommonRouteSpec, nil, document.Path("spec"))
-	out.Rules = c.streamRules(each(in.Spec.Rules, func(r v1.UDPRouteRule) streamRule { return streamRule{r.Name, r.BackendRefs} }))
-	c.add(document.Path("kind"), "a UDPRoute is not supported: "+noUDP, "remove it")
-	return out, c.problems
-}
-
 // decodeRoute reads a route's document. It reports whether the rest can be checked.
 func decodeRoute(d *document.Document, place Place, into any) (*checker, bool) {
 	c := &checker{doc: d, parent: place}
@@ -71,9 +58,6 @@ func each[A, B any](in []A, f func(A) B) []B {
 	}
 	return out
 }
-
-// noUDP is why UDP is refused.
-const noUDP = "a proxy of Weft carries connections, and datagrams belong to none"
 
 // streamRule is a rule of a TCPRoute, TLSRoute or UDPRoute.
 type streamRule struct {
@@ -96,7 +80,7 @@ func (c *checker) streamRules(in []streamRule) []Rule {
 			rules[i].BackendRefs = append(rules[i].BackendRefs, v1.HTTPBackendRef{BackendRef: b})
 		}
 		if len(r.backends) == 0 {
-			c.add(f.Index(i).Key("backendRefs"), "is missing or empty", "name the Service that takes the connections")
+			c.add(f.Index(i).Key("backendRefs"), "is missing or empty", "name the Service that takes what the route carries")
 		}
 	}
 	return c.rules(rules, f)

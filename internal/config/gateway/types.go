@@ -11,7 +11,7 @@ type Position struct {
 	Field        string
 }
 
-// Route is a checked HTTPRoute, GRPCRoute, TCPRoute or TLSRoute.
+// Route is a checked HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute.
 type Route struct {
 	Namespace string
 	Parents   []Parent        // services: in the mesh

@@ -51,7 +51,7 @@ func Limits() map[string]string {
 		"ServiceEntry.addresses":                  "one address",
 		"ServiceEntry.resolution":                 "STATIC, DNS and DNS_ROUND_ROBIN; names are looked up by the proxies",
 		"ServiceEntry.location":                   "MESH_INTERNAL endpoints that are written out are reached without the mesh's TLS",
-		"ServicePort.protocol":                    "not UDP",
+		"ServicePort.protocol":                    "UDP at the UDPRoutes of gateways only",
 		"WorkloadEntry.address":                   "an IP address or a DNS name",
 		"OutboundTrafficPolicy.mode":              "ALLOW_ANY only",
 	}
@@ -117,7 +117,6 @@ func refusals() map[string]refused {
 		"Server.defaultEndpoint":                  {"one endpoint for all requests" + not, "write a VirtualService with a route"},
 		"TLSCertificate.caCertificates":           {"a CA for each certificate" + not, "write caCertificates beside tlsCertificates"},
 
-		"ServicePort.protocol.UDP":         {"UDP" + not, "remove the port"},
 		"Sidecar.ingress":                  {"listeners of one's own" + nor + ": a proxy serves the ports that its program registered", "remove it"},
 		"Sidecar.inboundConnectionPool":    {"bounds on what comes in" + nor, "bound the clients by a DestinationRule"},
 		"IstioIngressListener.port":        {"listeners of one's own" + nor, "remove ingress"},

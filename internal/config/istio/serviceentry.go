@@ -125,12 +125,12 @@ func (c *checker) entryPorts(in []servicePort, out *ServiceEntry, f *document.Fi
 		case out.hasPort(p.Name):
 			c.add(at.Key("name"), fmt.Sprintf("the port name %q is here twice", clip(p.Name)), "names of ports are unique")
 		}
+		port.Protocol = c.protocol(p.Protocol, at.Key("protocol"))
 		for _, other := range out.Ports {
-			if other.Number == port.Number && port.Number != 0 {
+			if other.Number == port.Number && port.Number != 0 && (other.Protocol == model.UDP) == (port.Protocol == model.UDP) {
 				c.add(at.Key("number"), fmt.Sprintf("the port %d is here twice", port.Number), "numbers of ports are unique")
 			}
 		}
-		port.Protocol = c.protocol(p.Protocol, at.Key("protocol"))
 		out.Ports = append(out.Ports, port)
 	}
 }
@@ -148,12 +148,10 @@ func (c *checker) protocol(s string, f *document.Field) model.Protocol {
 		return model.GRPC
 	case "TCP", "TLS", "HTTPS", "MONGO", "MYSQL", "REDIS":
 		return model.TCP
-	case "UDP":
-		message, remedy := refusal("ServicePort.protocol.UDP")
-		c.add(f, message, remedy)
-		return model.TCP
+	case "UDP": // for UDPRoutes of gateways: the mesh carries no datagrams
+		return model.UDP
 	}
-	c.add(f, fmt.Sprintf("unknown protocol %q", clip(s)), document.DidYouMean(s, []string{"HTTP", "HTTPS", "GRPC", "HTTP2", "MONGO", "TCP", "TLS"}))
+	c.add(f, fmt.Sprintf("unknown protocol %q", clip(s)), document.DidYouMean(s, []string{"HTTP", "HTTPS", "GRPC", "HTTP2", "MONGO", "TCP", "TLS", "UDP"}))
 	return model.Auto
 }
 
