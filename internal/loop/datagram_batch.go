@@ -32,11 +32,18 @@ type control struct {
 // incoming is where all UDP sockets of a loop read into: what is read is handled before the next is. Its structures
 // are made once and never move.
 type incoming struct {
+	named, connected inbox
+	messages         *[inBatch]message // of the last receive
+	vectors          [inBatch]unix.Iovec
+	names            [inBatch]unix.RawSockaddrInet6 // large enough for either family
+	controls         [inBatch]control
+	buffers          [inBatch][]byte
+}
+
+// inbox is messages to read into. The kernel writes lengths into those that it fills.
+type inbox struct {
 	messages [inBatch]message
-	vectors  [inBatch]unix.Iovec
-	names    [inBatch]unix.RawSockaddrInet6 // large enough for either family
-	controls [inBatch]control
-	buffers  [inBatch][]byte
+	filled   int // by the last receive
 }
 
 func newIncoming() *incoming {
@@ -45,29 +52,35 @@ func newIncoming() *incoming {
 		in.buffers[i] = make([]byte, MaxDatagram+1)
 		in.vectors[i].Base = &in.buffers[i][0]
 		in.vectors[i].SetLen(MaxDatagram + 1)
-		in.messages[i].header.Iov = &in.vectors[i]
-		in.messages[i].header.SetIovlen(1)
+		for _, s := range []*inbox{&in.named, &in.connected} {
+			s.messages[i].header.Iov = &in.vectors[i]
+			s.messages[i].header.SetIovlen(1)
+		}
+		h := &in.named.messages[i].header
+		h.Name, h.Control = (*byte)(unsafe.Pointer(&in.names[i])), (*byte)(unsafe.Pointer(&in.controls[i]))
 	}
+	in.named.filled = inBatch
 	return in
 }
 
 // receive reads up to inBatch datagrams. named asks for where they come from, which connected sockets know.
 func (in *incoming) receive(fd int, named bool) (int, error) {
-	for i := range in.messages {
-		h := &in.messages[i].header
-		h.Name, h.Namelen, h.Control = nil, 0, nil
-		h.SetControllen(0)
-		if named {
-			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&in.names[i])), unix.SizeofSockaddrInet6
-			h.Control = (*byte)(unsafe.Pointer(&in.controls[i]))
+	s := &in.connected
+	if named {
+		s = &in.named
+		for i := range s.filled {
+			h := &s.messages[i].header
+			h.Namelen = unix.SizeofSockaddrInet6
 			h.SetControllen(int(unsafe.Sizeof(in.controls[i])))
 		}
 	}
-	r, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.messages[0])), inBatch, unix.MSG_DONTWAIT, 0, 0)
+	in.messages, s.filled = &s.messages, 0
+	r, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.messages[0])), inBatch, unix.MSG_DONTWAIT, 0, 0)
 	if e != 0 {
 		return 0, e
 	}
-	return int(r), nil
+	s.filled = int(r)
+	return s.filled, nil
 }
 
 // peer returns the other end of datagram i.

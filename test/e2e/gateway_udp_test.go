@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -141,6 +142,7 @@ metadata: {name: dns}
 spec:
   targetRefs: [{group: "", kind: Service, name: dns}]
   loadBalancing: {algorithm: maglev, hash: [{source: true}]}
+  timeouts: {idle: 1s}
 `, shares, hashed)
 }
 
@@ -152,7 +154,7 @@ func TestGatewayUDP(t *testing.T) {
 		servers = append(servers, nameServer(t, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})))
 	}
 	next := nameServer(t, netip.MustParseAddr("10.0.1.1"))
-	shares, hashed := freePort(t), freePort(t)
+	shares, hashed, admin := freePort(t), freePort(t), freePort(t)
 	dir := t.TempDir()
 	log := filepath.Join(dir, "access.log")
 	e := &edge{t: t, dir: filepath.Join(dir, "conf"), port: shares}
@@ -161,7 +163,7 @@ func TestGatewayUDP(t *testing.T) {
 	}
 	e.write("edge.yaml", udpEdge(shares, hashed))
 	e.write("services.yaml", udpService("dns", servers...)+udpService("dns-next", next))
-	e.p = start(t, nil, bin(t, "weft"), "gateway", "-f", e.dir, "--bind", "127.0.0.1", "--loops", "2", "--access-log", log)
+	e.p = start(t, nil, bin(t, "weft"), "gateway", "-f", e.dir, "--bind", "127.0.0.1", "--loops", "2", "--access-log", log, "--admin", fmt.Sprintf("127.0.0.1:%d", admin))
 	local := netip.MustParseAddr("127.0.0.1")
 	eventually(t, 20*time.Second, "the gateway answers", func() error { _, err := lookup(t, shares, local); return err })
 
@@ -177,7 +179,16 @@ func TestGatewayUDP(t *testing.T) {
 		t.Errorf("%d of %d questions went to the backend with a tenth of the weight", newer, n)
 	}
 	before := bySource(t, hashed)
-	checkUDPLog(t, log, n)
+	eventually(t, 30*time.Second, "sessions end and tell of themselves", func() error { return checkUDPLog(log, n/2) })
+	status, metrics := ask(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/metrics", admin))
+	for _, want := range []string{
+		`weft_datagrams_total{listener="default/edge/shares",way="sent"} `, `weft_datagrams_total{listener="default/edge/hashed",way="received"} `,
+		`weft_datagram_sessions_evicted_total{listener="default/edge/shares"} 0`,
+	} {
+		if status != 200 || !strings.Contains(metrics, want) {
+			t.Errorf("%d: no %s in the metrics", status, want)
+		}
+	}
 
 	gone := servers[0]
 	gone.Close()
@@ -216,24 +227,30 @@ func bySource(t testing.TB, port int) map[netip.Addr]string {
 	return out
 }
 
-// checkUDPLog waits until the proxy's idle sessions tell of themselves: the first of them after a minute. It looks at
-// those that there are, which the end of the gateway brings.
-func checkUDPLog(t testing.TB, file string, _ int) {
-	t.Helper()
+// checkUDPLog wants an access log to have at least so many sessions, and all of them right.
+func checkUDPLog(file string, least int) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	for lines := bufio.NewScanner(strings.NewReader(string(b))); lines.Scan(); {
+	n := 0
+	for lines := bufio.NewScanner(strings.NewReader(string(b))); lines.Scan(); n++ {
 		var line struct {
 			Protocol string `json:"protocol"`
-			Service  string `json:"service"`
+			Failure  string `json:"failure"`
+			Route    string `json:"route"`
 			Sent     int    `json:"request_datagrams"`
+			Received int    `json:"response_datagrams"`
 		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Protocol != "udp" || line.Sent == 0 {
-			t.Errorf("%s: %v", lines.Text(), err)
+		err := json.Unmarshal(lines.Bytes(), &line)
+		if err != nil || line.Protocol != "udp" || line.Sent == 0 || line.Received == 0 || line.Failure != "" || !strings.HasPrefix(line.Route, "UDPRoute default/") {
+			return fmt.Errorf("%s: %w", lines.Text(), err)
 		}
 	}
+	if n < least {
+		return fmt.Errorf("%d lines", n)
+	}
+	return nil
 }
 
 // TestGatewayOfAMeshUDP has a gateway of a mesh send datagrams to endpoints outside, and say why not to a service of the
