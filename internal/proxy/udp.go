@@ -72,7 +72,7 @@ func (e *Engine) Datagrams() (out []map[string]*telemetry.Datagrams) {
 			}
 			for _, ent := range w.udp {
 				if n := ent.conn.Unsent(); n > 0 {
-					copied[ent.name()].DropN(dropFull, n)
+					copied[ent.name()].DropN(flagSendBuffer, n)
 				}
 			}
 			out = append(out, copied)

@@ -171,7 +171,7 @@ func TestUDPFullTable(t *testing.T) {
 	}
 	eventually(t, "a session is refused or evicted", func() bool {
 		d := udpCounts(e)
-		return d.Dropped[dropTable]+d.Evicted > 0
+		return d.Dropped[flagTableFull]+d.Evicted > 0
 	})
 	askUDP(t, late, []byte("late")) // comes to be when the others have been idle for a second
 	if d, s := udpCounts(e), e.Stats(); d.Evicted == 0 || s.Connections != 2 {

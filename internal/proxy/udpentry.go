@@ -14,10 +14,10 @@ import (
 
 // Reasons why a datagram is dropped, besides those that requests have too.
 const (
-	dropFull  = "send_buffer"    // the system had no room: the network or the receiver is too slow
-	dropLarge = "too_large"      // more than 65,507 bytes, or than the way allows
-	dropTable = "table_full"     // as many sessions as may be, and none idle
-	tellEvery = 10 * time.Second // of drops, in the log
+	flagSendBuffer = "send_buffer"    // the system had no room: the network or the receiver is too slow
+	flagTooLarge   = "too_large"      // more than 65,507 bytes, or than the way allows
+	flagTableFull  = "table_full"     // as many sessions as may be, and none idle
+	tellEvery      = 10 * time.Second // of drops, in the log
 )
 
 // udpEntry is one worker's view of a UDP listener: its socket and the sessions of its clients.
@@ -79,7 +79,7 @@ func (ent *udpEntry) close() {
 	ent.sweeping.Stop()
 	ent.conn.Close()
 	if n := ent.conn.Unsent(); n > 0 {
-		ent.counts.DropN(dropFull, n)
+		ent.counts.DropN(flagSendBuffer, n)
 	}
 }
 
@@ -125,7 +125,7 @@ func (ent *udpEntry) Datagram(b []byte, from loop.Peer) {
 // DatagramError takes what is wrong with the listening socket.
 func (ent *udpEntry) DatagramError(err error) {
 	if errors.Is(err, loop.ErrCut) {
-		ent.drop(&Failure{"read", 0, dropLarge, err})
+		ent.drop(&Failure{"read", 0, flagTooLarge, err})
 		return
 	}
 	ent.tell("a UDP listener has an error", flagInternal, err)
@@ -180,7 +180,7 @@ func (ent *udpEntry) begin(from loop.Peer) (*udpSession, *Failure) {
 	case r == nil:
 		return nil, &Failure{"route", 0, flagNoRoute, errNoDatagramRoute}
 	case !ent.room():
-		return nil, &Failure{"route", 0, dropTable, errTableFull}
+		return nil, &Failure{"route", 0, flagTableFull, errTableFull}
 	}
 	i := route.PickBackend(r.Rule, w.random.Uint64())
 	if i < 0 {

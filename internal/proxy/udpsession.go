@@ -54,9 +54,9 @@ func (s *udpSession) forward(b []byte) bool {
 		s.ent.counts.Sent++
 		w.rec.Carried(s.series, len(b), 0)
 	case errors.Is(err, loop.ErrFull):
-		s.ent.drop(&Failure{"send", 0, dropFull, err})
+		s.ent.drop(&Failure{"send", 0, flagSendBuffer, err})
 	case errors.Is(err, syscall.EMSGSIZE):
-		s.ent.drop(&Failure{"send", 0, dropLarge, err})
+		s.ent.drop(&Failure{"send", 0, flagTooLarge, err})
 	default:
 		s.refused(err)
 		return false
