@@ -148,8 +148,10 @@ func (w *worker) adoptSet(p *pool, all []*endpoint, before *endpointSet) *endpoi
 // look makes the endpoints of a service be checked as its policy says.
 func (w *worker) look(p *pool, all []*endpoint) {
 	var port uint16
-	if len(p.service.Ports) > 0 {
-		port = p.service.Ports[0].Number
+	for i := len(p.service.Ports) - 1; i >= 0; i-- {
+		if p.service.Ports[i].Protocol != model.UDP {
+			port = p.service.Ports[i].Number
+		}
 	}
 	for _, ep := range all {
 		if up := p.service.Upstream; up != nil {

@@ -359,3 +359,54 @@ func TestUDPAddressTaken(t *testing.T) {
 		t.Fatal("it was taken")
 	}
 }
+
+// TestUDPEnd has the sessions that are there when the engine ends tell of themselves.
+func TestUDPEnd(t *testing.T) {
+	program := udpProgram(t, "127.0.0.1:0", sameBytes)
+	log := &logBuffer{}
+	e, err := New(Options{Node: "edge", AccessLog: log, Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	newLab(t).apply(e, udpEdge(loopback, []uint32{1}, udpService("web", udpEndpoint("web-1", udpAt(program)))))
+	at := e.DatagramSockets()[loopback]
+	const clients = 8
+	for range clients {
+		askUDP(t, udpDial(t, at), []byte("hello"))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if lines := log.lines(t); len(lines) != clients {
+		t.Errorf("%d of %d sessions are in the log", len(lines), clients)
+	}
+}
+
+// TestUDPBounds has a service's bound on connections hold for sessions.
+func TestUDPBounds(t *testing.T) {
+	program := udpProgram(t, "127.0.0.1:0", sameBytes)
+	svc := udpService("web", udpEndpoint("web-1", udpAt(program)))
+	svc.Upstream = &model.Upstream{Connections: model.Connections{Max: 1}}
+	l := newLab(t)
+	e, at := l.udpGateway(Options{}, udpEdge(loopback, []uint32{1}, svc))
+	askUDP(t, udpDial(t, at), nil)
+	if _, err := udpDial(t, at).Write(nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the datagram of a second client is dropped", func() bool { return udpCounts(e).Dropped[flagLimit] == 1 })
+}
+
+// TestUDPWildcard has answers come from the address that the client asked, on a socket of all addresses.
+func TestUDPWildcard(t *testing.T) {
+	program := udpProgram(t, "127.0.0.1:0", sameBytes)
+	everywhere := netip.MustParseAddrPort("0.0.0.0:0")
+	l := newLab(t)
+	_, at := l.udpGateway(Options{}, udpEdge(everywhere, []uint32{1}, udpService("web", udpEndpoint("web-1", udpAt(program)))))
+	for _, ip := range []string{"127.0.0.1", "127.0.0.9"} {
+		askUDP(t, udpDial(t, netip.AddrPortFrom(netip.MustParseAddr(ip), at.Port())), []byte("hello"))
+	}
+}

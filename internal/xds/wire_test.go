@@ -109,7 +109,7 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 		svc := model.Service{
 			Name:  model.ServiceName{Namespace: "default", Name: n},
 			VIP:   netip.AddrFrom4([4]byte{240, 240, rapid.Byte().Draw(t, "vip"), 1}),
-			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}}, Policy: drawPolicy(t), Upstream: drawUpstream(t), Ordered: rapid.Bool().Draw(t, "ordered"),
+			Ports: []model.Port{{Number: 80, Protocol: model.HTTP}, {Number: 443}, {Number: 443, Protocol: model.UDP}}, Policy: drawPolicy(t), Upstream: drawUpstream(t), Ordered: rapid.Bool().Draw(t, "ordered"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "rules") {
 			svc.Rules = append(svc.Rules, drawRule(t))
@@ -119,7 +119,8 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 				ID: label.Draw(t, "endpoint"), Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "ip")}), 15008),
 				Identity: id("endpoint id"), Plain: rapid.Bool().Draw(t, "plain"), Draining: rapid.Bool().Draw(t, "draining"),
 				Labels: map[string]string{"version": label.Draw(t, "version")}, Ports: []uint16{80},
-				Host: label.Draw(t, "host"), OneHost: rapid.Bool().Draw(t, "one host"),
+				Protocol: rapid.SampledFrom([]model.Protocol{model.Auto, model.HTTP2, model.UDP}).Draw(t, "protocol"),
+				Host:     label.Draw(t, "host"), OneHost: rapid.Bool().Draw(t, "one host"),
 			})
 		}
 		s.Services = append(s.Services, svc)

@@ -3005,7 +3005,7 @@ type Series struct {
 	DestinationId     string                 `protobuf:"bytes,5,opt,name=destination_id,json=destinationId,proto3" json:"destination_id,omitempty"`
 	Service           string                 `protobuf:"bytes,6,opt,name=service,proto3" json:"service,omitempty"`   // NAMESPACE/NAME that was asked for
 	Route             string                 `protobuf:"bytes,7,opt,name=route,proto3" json:"route,omitempty"`       // rule, as model.RuleRef.String, "" for the default
-	Protocol          string                 `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"` // "http", "grpc", "tcp"
+	Protocol          string                 `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"` // "http", "grpc", "tcp", "udp"
 	Tls               string                 `protobuf:"bytes,9,opt,name=tls,proto3" json:"tls,omitempty"`           // "mutual", "none"
 	Method            string                 `protobuf:"bytes,10,opt,name=method,proto3" json:"method,omitempty"`
 	Path              string                 `protobuf:"bytes,11,opt,name=path,proto3" json:"path,omitempty"`       // at most 64 distinct per service; "" beyond
