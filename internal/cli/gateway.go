@@ -25,9 +25,9 @@ func (a *App) gatewayCommand() *cobra.Command {
 		Use:   "gateway -f FILE | --gateway NAMESPACE/NAME",
 		Short: "Run a gateway, from files or in a mesh",
 		Long: text(`
-			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute, TLSRoute and TCPRoute. A
-			Gateway is served when its gatewayClassName is weft; no GatewayClass is needed. Its listeners bind
-			127.0.0.1 and [::1] unless spec.addresses or --bind says otherwise.
+			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute and
+			UDPRoute. A Gateway is served when its gatewayClassName is weft; no GatewayClass is needed. Its listeners
+			bind 127.0.0.1 and [::1] unless spec.addresses or --bind says otherwise.
 
 			With -f the documents are files: beside those above the Service, EndpointSlice, Secret and
 			ReferenceGrant documents they refer to. No control plane is needed.

@@ -106,7 +106,7 @@ func askUDP(t testing.TB, c net.Conn, b []byte) []byte {
 		if _, err := c.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(3 * time.Second))
 		n, err := c.Read(buf)
 		if err == nil {
 			return buf[:n]

@@ -105,7 +105,7 @@ func TestUDPSourceHash(t *testing.T) {
 	}
 }
 
-// TestUDPWeights holds the shares of sessions within 4 standard deviations of a binomial distribution.
+// TestUDPWeights holds the shares of sessions within 5 standard deviations of a binomial distribution.
 func TestUDPWeights(t *testing.T) {
 	a := udpProgram(t, "127.0.0.1:0", named("a"))
 	b := udpProgram(t, "127.0.0.1:0", named("b"))
@@ -121,7 +121,7 @@ func TestUDPWeights(t *testing.T) {
 		}
 		c.Close()
 	}
-	if bound := 4 * math.Sqrt(n*share*(1-share)); math.Abs(float64(got)-n*share) > bound {
+	if bound := 5 * math.Sqrt(n*share*(1-share)); math.Abs(float64(got)-n*share) > bound {
 		t.Errorf("%d of %d sessions went to b; %.0f +- %.0f were to", got, n, n*share, bound)
 	}
 }
@@ -150,8 +150,8 @@ func TestUDPIdle(t *testing.T) {
 		t.Errorf("%v", line)
 	}
 	series := e.Series(0, true)
-	if len(series) != 1 || series[0].Protocol != "udp" || series[0].Success != 1 || series[0].BytesSent < 5 || series[0].BytesReceived < 5 ||
-		series[0].ConnectionsOpened != 1 || series[0].ConnectionsClosed != 1 {
+	if len(series) != 1 || series[0].Protocol != "udp" || series[0].Success < 1 || series[0].BytesSent < 5 || series[0].BytesReceived < 5 ||
+		series[0].ConnectionsOpened != series[0].Success || series[0].ConnectionsClosed != series[0].Success {
 		t.Errorf("%v", series)
 	}
 	askUDP(t, c, []byte("again"))
@@ -309,7 +309,8 @@ func TestUDPDrain(t *testing.T) {
 	drained := make(chan error, 1)
 	go func() { drained <- e.Drain(ctx) }()
 	eventually(t, "a new client is turned away", func() bool {
-		_, _ = udpDial(t, at).Write([]byte("late")) // one that came before goes on as long as it sends
+		_, _ = udpDial(t, at).Write([]byte("late")) // one that came before goes on as long as it sends, as this does:
+		_, _ = c.Write([]byte("hello"))
 		return udpCounts(e).Dropped[flagDraining] > 0
 	})
 	close(held)
