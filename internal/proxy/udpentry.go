@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/balance"
@@ -248,6 +249,10 @@ func (s *udpSession) connect() *Failure {
 			s.ep.inflight++
 			return nil
 		}
+		if exhausted(err) { // that is our own doing
+			s.set.eject.Abandon(i, s.probe)
+			return &Failure{"connect", 0, flagOverload, err}
+		}
 		s.blame()
 		tried = append(tried, s.ep)
 	}
@@ -255,4 +260,14 @@ func (s *udpSession) connect() *Failure {
 		return &Failure{"pick", 0, flagNoEndpoints, fmt.Errorf("service %s has no endpoint for datagrams to port %d", s.service, s.port)}
 	}
 	return &Failure{"connect", 0, flagConnect, fmt.Errorf("%s of service %s: %w", s.ep.describe(), s.service, err)}
+}
+
+// exhausted reports whether the system has no descriptor, port or memory left for a socket.
+func exhausted(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
