@@ -53,6 +53,8 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	fs.Func("gateway", "`NAMESPACE/NAME` of the Gateway of the mesh whose listeners are served; the join token has to be for an account of that name", func(s string) error {
 		return o.Gateway.UnmarshalText([]byte(s))
 	})
+	fs.BoolVar(&o.Selected, "selected", false, "serve the listeners of Istio's Gateways that select the labels")
+	fs.BoolVar(&o.Egress, "egress", false, "serve programs of the mesh, by --inbound, which leave the mesh here; they find the proxy as an endpoint of --service")
 	fs.Func("bind", "`IP` of the listeners of a Gateway that names no addresses; repeatable; default: the loopback", func(s string) error {
 		ip, err := netip.ParseAddr(s)
 		o.Bind = append(o.Bind, ip)

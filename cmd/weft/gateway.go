@@ -67,8 +67,16 @@ func runGateway(ctx context.Context, o cli.GatewayOptions) error {
 
 // joinMesh runs a gateway of a mesh.
 func joinMesh(ctx context.Context, o cli.GatewayOptions) error {
+	var egress cli.GatewayEgress
+	if o.Join.Egress != nil {
+		egress = *o.Join.Egress
+	}
 	return local.JoinedGateway(ctx, local.JoinedOptions{
+		As:           o.Join.As,
 		Gateway:      o.Join.Gateway,
+		Labels:       o.Join.Labels,
+		Inbound:      egress.Inbound,
+		Advertise:    egress.Advertise,
 		Control:      o.Join.Control,
 		TokenFile:    o.Join.TokenFile,
 		Admin:        o.Join.Client,

@@ -207,7 +207,7 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	a.quota = newLeaser(a)
 	g.Go(func() error { return a.quota.run(life) })
 	apply := a.apply
-	if !a.o.Gateway.IsZero() {
+	if a.o.gateway() {
 		e := newEdge(a)
 		apply = e.apply
 		if e.managed != nil {
@@ -271,8 +271,13 @@ func (a *Agent) node() *discoveryv1.Node {
 		Id: a.o.ID, Service: a.o.Service, Labels: a.o.Labels, Inbound: xds.InboundToWire(a.o.Ports),
 		Version: a.o.Version, Placement: "sidecar",
 	}
-	if !a.o.Gateway.IsZero() {
-		n.Placement, n.Gateway = "gateway", a.o.Gateway.String()
+	if a.o.gateway() {
+		if n.Placement = xds.PlacedGateway; a.o.Egress {
+			n.Placement = xds.PlacedEgress
+		}
+		if !a.o.Gateway.IsZero() {
+			n.Gateway = a.o.Gateway.String()
+		}
 		for _, ip := range a.o.Bind {
 			n.Bind = append(n.Bind, ip.String())
 		}

@@ -100,7 +100,7 @@ func (e *edge) tell() {
 		return
 	}
 	e.sockets = at
-	e.a.log.Info("listening", "gateway", e.a.o.Gateway.String(), "addresses", at)
+	e.a.log.Info("listening", "gateway", e.a.o.Service, "addresses", at)
 }
 
 // run looks at the files until ctx ends.
@@ -174,6 +174,7 @@ func (e *edge) fill(s *model.Snapshot, lenient bool) (*model.Snapshot, map[strin
 	r := &certificateReader{dir: e.a.o.Certificates, files: map[string]fileMark{}}
 	defer r.close()
 	out := *s
+	out.Workload.Egress = e.a.o.Egress
 	out.Sockets = nil
 	for _, socket := range s.Sockets {
 		listeners := socket.Listeners
@@ -192,6 +193,9 @@ func (e *edge) fill(s *model.Snapshot, lenient bool) (*model.Snapshot, map[strin
 		if len(socket.Listeners) > 0 {
 			out.Sockets = append(out.Sockets, socket)
 		}
+	}
+	if err := e.fillServices(r, &out, lenient); err != nil {
+		return nil, r.files, err
 	}
 	return out.WithClientCertificate(), r.files, nil
 }
@@ -226,6 +230,13 @@ func (r *certificateReader) fill(ln *model.Listener) error {
 			return err
 		}
 		*c = model.Certificate{Chain: string(chain), Key: model.Secret(key)}
+	}
+	if ln.ClientCAFile != "" {
+		ca, err := r.read(ln.ClientCAFile)
+		if err != nil {
+			return err
+		}
+		ln.ClientCA, ln.ClientCAFile = string(ca), ""
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ type Options struct {
 
 	// Gateway is the Gateway of the mesh whose listeners the proxy serves, with Control; zero: it is no gateway.
 	Gateway      model.ServiceName
+	Selected     bool               // it is a gateway, whose listeners are those of Istio's Gateways that select Labels; without Gateway
+	Egress       bool               // it is a gateway for programs of the mesh, by Inbound, and an endpoint of Service
 	Bind         []netip.Addr       // where the Gateway names no addresses; none is the loopback
 	Managed      io.ReadWriteCloser // brings certificates by ACME, see ManagedLine; nil: there are none
 	Certificates string             // directory of the certificate and key files that listeners name; "" : there are none
@@ -83,8 +85,12 @@ func (o *Options) Validate() error {
 		return errors.New("--control needs --token FILE: make one with `weft token create`")
 	case o.Control != "" && (o.Service == "" || o.ID == ""):
 		return errors.New("--control needs --service NAME and --id ID")
-	case o.Control == "" && (!o.Gateway.IsZero() || o.Certificates != ""):
-		return errors.New("--gateway and --certificates need --control")
+	case o.Control == "" && (o.gateway() || o.Certificates != ""):
+		return errors.New("--gateway, --selected, --egress and --certificates need --control")
+	case o.Selected && !o.Gateway.IsZero():
+		return errors.New("--gateway and --selected exclude each other")
+	case o.Egress && !o.Inbound.IsValid():
+		return errors.New("--egress needs --inbound IP:PORT, where programs of the mesh reach the gateway")
 	case o.Inbound.IsValid() && o.Inbound.Addr().IsUnspecified() && !o.Advertise.IsValid():
 		return errors.New("--inbound on every address needs --advertise IP: what others connect to")
 	}
@@ -96,6 +102,9 @@ func (o *Options) Validate() error {
 	}
 	return nil
 }
+
+// gateway reports whether the proxy serves listeners of a mesh.
+func (o *Options) gateway() bool { return !o.Gateway.IsZero() || o.Selected || o.Egress }
 
 // token reads the join token.
 func (o *Options) token() (string, error) {

@@ -25,7 +25,7 @@ func (a *Agent) startServices(life context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return s.Run(life) })
 	}
 	if a.o.Control != "" {
-		if len(a.o.Ports) > 0 {
+		if len(a.o.Ports) > 0 || a.o.Egress {
 			a.registry = newRegistrar(a)
 			g.Go(func() error { return a.registry.run(life) })
 		}
@@ -110,7 +110,7 @@ func (a *Agent) addresses() Addresses {
 		Inbound: text(addrs.Inbound), Outbound: text(addrs.Outbound), HTTPProxy: text(addrs.HTTPProxy),
 		DNS: a.dnsAddr, Admin: a.adminAt,
 	}
-	if !a.o.Gateway.IsZero() {
+	if a.o.gateway() {
 		at.Sockets = a.sockets()
 	}
 	for i, u := range a.o.upstreams(a.namespace()) {

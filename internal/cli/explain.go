@@ -17,13 +17,14 @@ type explainFlags struct {
 	method  string
 	path    string
 	headers []string
+	gateway string
 	output  choice
 }
 
 func (a *App) explainCommand() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain (SERVICE[.NAMESPACE][:PORT] | --id ID)",
+		Use:   "explain (SERVICE[.NAMESPACE][:PORT] | --id ID | --gateway NAMESPACE/NAME [METHOD] URL)",
 		Short: "Say which rule and backend a request gets, and why not the others",
 		Long: text(`
 			Explain runs the proxies' own decision for a request that happened (--id, as tap prints it; the
@@ -31,9 +32,13 @@ func (a *App) explainCommand() *cobra.Command {
 			and --header). Each step names what was chosen and what was not, the reason, and the file and line it
 			was written in. With a client (--from, or a request that happened) its proxies are asked which
 			endpoints they leave out at the moment, why and until when, and what is left of the retry budgets.
+
+			With --gateway it is a request from outside: which listener of the gateway takes it, which rule, what
+			the rule does, which backend, and what the gateway's proxies leave out. URL may also be tcp://HOST:PORT
+			or tls://HOST[:PORT]. An egress gateway is asked for what programs of the mesh send through it.
 			The exit status is 1 when the service or the id is not known.`),
-		Example:           "  weft explain reviews --from productpage --header end-user=jason --path /reviews/0\n  weft explain --id 4bf92f3577b34da6\n  weft explain ratings.default:9080 -o json",
-		Args:              cobra.MaximumNArgs(1),
+		Example:           "  weft explain reviews --from productpage --header end-user=jason --path /reviews/0\n  weft explain --id 4bf92f3577b34da6\n  weft explain ratings.default:9080 -o json\n  weft explain --gateway default/edge GET https://shop.example.com/cart",
+		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: a.completeServices,
 		RunE: a.action(func(cmd *cobra.Command, args []string) error {
 			req, err := f.request(args)
@@ -61,12 +66,19 @@ func (a *App) explainCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&f.method, "method", "X", "GET", "`METHOD` of the request")
 	cmd.Flags().StringVar(&f.path, "path", "/", "`PATH` and query of the request")
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "`NAME=VALUE` or NAME: VALUE; may be repeated")
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "explain a request from outside at the gateway `NAMESPACE/NAME`: METHOD URL")
 	_ = cmd.RegisterFlagCompletionFunc("from", a.completeServices)
 	addOutput(cmd, &f.output, "text", "json", "yaml")
 	return cmd
 }
 
 func (f *explainFlags) request(args []string) (*adminv1.ExplainRequest, error) {
+	if f.gateway != "" {
+		return f.atGateway(args)
+	}
+	if len(args) > 1 {
+		return nil, fail(ExitUsage, "explain wants one SERVICE; METHOD and URL are for --gateway")
+	}
 	if (f.id != "") == (len(args) > 0) {
 		return nil, fail(ExitUsage, "explain wants either a SERVICE or --id")
 	}
@@ -84,16 +96,38 @@ func (f *explainFlags) request(args []string) (*adminv1.ExplainRequest, error) {
 		}
 		req.From = from
 	}
+	return req, f.addHeaders(req)
+}
+
+// atGateway is a request for what a gateway does.
+func (f *explainFlags) atGateway(args []string) (*adminv1.ExplainRequest, error) {
+	if f.id != "" || f.from != "" || len(args) == 0 {
+		return nil, fail(ExitUsage, "explain --gateway wants [METHOD] URL, and neither --id nor --from")
+	}
+	req := &adminv1.ExplainRequest{Gateway: f.gateway, Method: f.method, Url: args[len(args)-1]}
+	if len(args) == 2 {
+		req.Method = strings.ToUpper(args[0])
+	}
+	if !strings.Contains(req.Gateway, "/") {
+		req.Gateway = f.scope.namespace + "/" + req.Gateway
+	}
+	if f.path != "/" {
+		return nil, fail(ExitUsage, "--path is for a SERVICE: write the path in the URL")
+	}
+	return req, f.addHeaders(req)
+}
+
+func (f *explainFlags) addHeaders(req *adminv1.ExplainRequest) error {
 	for _, h := range f.headers {
 		at := strings.IndexAny(h, "=:")
 		if at <= 0 {
-			return nil, fail(ExitUsage, "--header %q: want NAME=VALUE or NAME: VALUE", clean(h))
+			return fail(ExitUsage, "--header %q: want NAME=VALUE or NAME: VALUE", clean(h))
 		}
 		req.Headers = append(req.Headers, &discoveryv1.HeaderValue{
 			Name: strings.ToLower(strings.TrimSpace(h[:at])), Value: strings.TrimSpace(h[at+1:]),
 		})
 	}
-	return req, nil
+	return nil
 }
 
 // target returns SERVICE.NAMESPACE[:PORT] for any way to name a service.

@@ -17,12 +17,12 @@ import (
 func (a *App) gatewayCommand() *cobra.Command {
 	var o GatewayOptions
 	var in input
-	var join GatewayJoin
+	var join joinFlags
 	var acme GatewayACME
 	var bind, labels []string
 	var level choice
 	cmd := &cobra.Command{
-		Use:   "gateway -f FILE | --gateway NAMESPACE/NAME",
+		Use:   "gateway -f FILE | --gateway NAMESPACE/NAME | --labels NAME=VALUE | --egress --as NAMESPACE/NAME",
 		Short: "Run a gateway, from files or in a mesh",
 		Long: text(`
 			Gateway serves what Gateway API documents say: Gateway, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute and
@@ -37,6 +37,14 @@ func (a *App) gatewayCommand() *cobra.Command {
 			Its identity is NAMESPACE/NAME. Who runs it needs either the control plane's API, as for 'weft run', or
 			--control and a join token for that identity.
 
+			With --labels and without -f it joins a mesh and serves the Gateways of Istio's dialect that select the
+			labels. Its identity is istio-system/istio- and the value of the label istio, or what --as says.
+
+			With --egress its clients are the programs of the mesh, which leave the mesh by it: their proxies reach
+			it by mTLS at --inbound, as an endpoint of the service of its identity, and no other port is opened. It
+			serves listeners of its Gateways that end no TLS of clients, and the services for which a TrafficPolicy
+			says egress.gateway.
+
 			A certificate comes from a Secret of type kubernetes.io/tls, which in a mesh is given to 'weft apply',
 			kept encrypted and sent to that identity alone; or from files that the listener's tls.options
 			weft.dev/certificate-file and weft.dev/key-file name, which in a mesh are below --certificates and
@@ -49,7 +57,7 @@ func (a *App) gatewayCommand() *cobra.Command {
 
 			On SIGINT or SIGTERM connections drain. The exit status is 64 when an address cannot be bound or
 			there is nothing to serve, 65 when the documents are not right, 69 when weft-proxy is missing.`),
-		Example: "  weft gateway -f edge.yaml\n  weft gateway -f conf/ --bind 0.0.0.0 --loops 2 --admin 127.0.0.1:9901\n  weft gateway -f edge.yaml --check\n  weft gateway --gateway default/edge --certificates /etc/weft/tls\n  weft gateway --gateway default/edge --control 10.0.0.1:15010 --token edge.token",
+		Example: "  weft gateway -f edge.yaml\n  weft gateway -f conf/ --bind 0.0.0.0 --loops 2 --admin 127.0.0.1:9901\n  weft gateway -f edge.yaml --check\n  weft gateway --gateway default/edge --certificates /etc/weft/tls\n  weft gateway --gateway default/edge --control 10.0.0.1:15010 --token edge.token\n  weft gateway --labels istio=ingressgateway --bind 0.0.0.0\n  weft gateway --egress --as infra/egress --inbound 10.0.0.7:15443",
 		Args:    cobra.NoArgs,
 		RunE: a.action(func(cmd *cobra.Command, _ []string) error {
 			if a.o.Gateway == nil {
@@ -93,12 +101,9 @@ func (a *App) gatewayCommand() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	in.addFlags(cmd)
-	fl.StringVar(&join.Gateway, "gateway", "", "join a mesh and serve the Gateway `NAMESPACE/NAME` of its control plane")
-	fl.StringVar(&join.Control, "control", "", "where proxies reach the control plane, `unix:///PATH|HOST:PORT`, with --token (default: asked from the API)")
-	fl.StringVar(&join.TokenFile, "token", "", "`FILE` with a join token for the account NAME in NAMESPACE ('weft token create')")
-	fl.StringVar(&join.Certificates, "certificates", "", "`DIR` of the certificate and key files that a mesh's listeners name")
+	join.add(cmd)
 	fl.StringArrayVar(&bind, "bind", nil, "`IP` that listeners bind where the Gateway names no address; may be repeated (default 127.0.0.1 and ::1)")
-	fl.StringSliceVar(&labels, "labels", nil, "the gateway's labels, `NAME=VALUE`, which the selectors of Istio's Gateways are compared with (default istio=ingressgateway)")
+	fl.StringSliceVar(&labels, "labels", nil, "the gateway's labels, `NAME=VALUE`, which the selectors of Istio's Gateways are compared with (default istio=ingressgateway); without -f it joins a mesh")
 	fl.StringVar(&acme.Email, "acme", "", "`EMAIL` of an ACME account: listeners with the TLS option weft.dev/acme get certificates by it (this agrees to the terms of the CA)")
 	fl.StringVar(&acme.Directory, "acme-directory", "", "`URL` of the CA's ACME directory (default Let's Encrypt)")
 	fl.StringVar(&acme.RootFile, "acme-root", "", "PEM `FILE` with the roots to trust for --acme-directory (default the system's)")
@@ -126,44 +131,6 @@ func (a *App) printSockets(s *model.Snapshot) {
 			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.Kind, host, plural(len(ln.Rules), "rule")))
 		}
 	}
-}
-
-// joinGateway checks the flags of a gateway that joins a mesh.
-func (a *App) joinGateway(o *GatewayOptions, in *input, join *GatewayJoin) error {
-	if join.Gateway == "" {
-		if join.Control+join.TokenFile+join.Certificates != "" {
-			return fail(ExitUsage, "--control, --token and --certificates are for a gateway that joins a mesh: say which by --gateway NAMESPACE/NAME")
-		}
-		return nil
-	}
-	switch {
-	case len(in.files) > 0:
-		return fail(ExitUsage, "-f and --gateway exclude each other: the documents of a mesh's gateway are given to 'weft apply'")
-	case o.Check:
-		return fail(ExitUsage, "--check is for -f; 'weft apply --dry-run' checks documents of a mesh")
-	case o.Labels != nil:
-		return fail(ExitUsage, "--labels is for -f: Gateways of Istio's dialect are not served in a mesh")
-	}
-	if !strings.Contains(join.Gateway, "/") {
-		join.Gateway = "default/" + join.Gateway
-	}
-	if join.Control == "" {
-		client, err := a.client()
-		if err != nil {
-			return err
-		}
-		join.Client = client
-	}
-	join.Listening = func(addresses []string) {
-		if len(addresses) == 0 {
-			a.note("warning: nothing to listen on yet: give 'weft apply' a Gateway %s with gatewayClassName: weft", join.Gateway)
-		}
-		for _, at := range addresses {
-			a.printf("listening on %s\n", at)
-		}
-	}
-	o.Join = join
-	return nil
 }
 
 // acmeOfGateway checks the flags of ACME.

@@ -97,12 +97,21 @@ type GatewayACME struct {
 
 // GatewayJoin is what `weft gateway` was told of the mesh that it joins.
 type GatewayJoin struct {
-	Gateway      string // NAMESPACE/NAME of the Gateway it serves
-	Control      string // where proxies reach the control plane; "": Client is asked
-	TokenFile    string // with Control
+	Gateway      string            // NAMESPACE/NAME of the Gateway it serves; "": those of Istio's that select Labels
+	As           string            // NAMESPACE/NAME of its identity and service
+	Labels       map[string]string // of its proxy
+	Egress       *GatewayEgress    // it serves programs of the mesh; nil: clients outside
+	Control      string            // where proxies reach the control plane; "": Client is asked
+	TokenFile    string            // with Control
 	Client       adminv1connect.AdminServiceClient
 	Certificates string                   // directory of the files that listeners name; "" is none
 	Listening    func(addresses []string) // told of what is served at the start
+}
+
+// GatewayEgress is where programs of the mesh reach a gateway.
+type GatewayEgress struct {
+	Inbound   netip.AddrPort
+	Advertise netip.Addr // zero: the address of Inbound
 }
 
 // DemoOptions is what `weft demo` was told.

@@ -51,6 +51,7 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 	c.indexVersions()
 	dialect := newIstioCompiler(c)
 	dialect.declareEntries(resources)
+	dialect.addressEntries(resources)
 	c.secrets(resources, in.Now)
 	c.backendTLS(resources)
 	for i := range resources {
@@ -63,8 +64,13 @@ func Compile(in Input) (*Mesh, []document.Problem) {
 	c.attachPolicies(resources)
 	dialect.apply(resources) // what a TrafficPolicy says goes before what a DestinationRule does
 	if c.edge != nil {
+		c.edge.istio(dialect, resources)
 		c.edge.finish()
+	} else {
+		dialect.ungated(resources)
 	}
+	dialect.finish()
+	c.mesh.indexEgress()
 	c.finishTLS()
 	return c.mesh, c.warnings
 }

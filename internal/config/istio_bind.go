@@ -195,22 +195,33 @@ func (e *istioEdge) reportUnbound() {
 			e.out.Status[r.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, nil)}
 			continue
 		}
-		message, remedy := "no server of its gateways takes its hosts", "name a host of a server"
-		var names []string
-		for _, g := range gatewaysOf(v) {
-			if g != istio.Mesh && !slices.Contains(names, g) {
-				names = append(names, g)
-			}
-		}
-		switch missing := e.missingGateways(names); {
-		case len(names) == 0:
-			message, remedy = "is for the mesh only, and has no effect at a gateway", "name the Gateway in gateways"
-		case len(missing) > 0:
-			message, remedy = "there is no Gateway "+some(missing), "write the Gateway, or its name as namespace/name"
-		}
+		message, remedy := e.whyUnbound(v)
 		e.warn(r, v.Hosts[0].At, message, remedy)
 		e.out.Status[r.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, []failure{{ReasonNoMatchingParent, message}})}
 	}
+}
+
+// whyUnbound says why no listener took a VirtualService.
+func (e *istioEdge) whyUnbound(v *istio.VirtualService) (message, remedy string) {
+	names := outerGateways(v)
+	missing := e.missingGateways(names)
+	switch {
+	case len(names) == 0:
+		return "is for the mesh only, and has no effect at a gateway", "name the Gateway in gateways"
+	case len(missing) > 0:
+		return "there is no Gateway " + some(missing), "write the Gateway, or its name as namespace/name"
+	}
+	return "no server of its gateways takes its hosts", "name a host of a server"
+}
+
+// outerGateways returns the Gateways that a VirtualService or any of its rules names, each once.
+func outerGateways(v *istio.VirtualService) (names []string) {
+	for _, g := range gatewaysOf(v) {
+		if g != istio.Mesh && !slices.Contains(names, g) {
+			names = append(names, g)
+		}
+	}
+	return names
 }
 
 func (e *istioEdge) missingGateways(names []string) (out []string) {
@@ -235,15 +246,19 @@ type edgeResolver struct {
 // destination warns of subsets of services whose endpoints have no labels.
 func (x *edgeResolver) destination(d istio.Destination, namespace string) (model.Backend, *failure, string) {
 	b, f, remedy := x.meshResolver.destination(d, namespace)
-	if f == nil && len(b.Subset) > 0 && !x.declared[b.Service] {
+	joined := x.edge.joined
+	if f == nil && !joined && len(b.Subset) > 0 && !x.declared[b.Service] {
 		return b, &failure{ReasonBackendNotFound, fmt.Sprintf("endpoints of service %s have no labels at a standalone gateway, so its subset %s is empty", b.Service, d.Subset)},
 			"write a ServiceEntry, whose endpoints have labels"
 	}
 	if f == nil && b.Port == 0 {
 		s := x.mesh.Services[b.Service]
+		if len(s.Ports) == 0 {
+			return b, &failure{ReasonBackendNotFound, fmt.Sprintf("the ports of service %s are not known, and the destination names none", b.Service)}, "write destination.port"
+		}
 		return b, &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has several ports, and the destination names none", b.Service)}, portRemedy(s)
 	}
-	if f == nil && b.Upstream != nil {
+	if f == nil && !joined && b.Upstream != nil {
 		b.Upstream = x.edge.completeTLS(x.mesh.Services[b.Service], b.Upstream, d, namespace, x.client)
 	}
 	return b, f, remedy

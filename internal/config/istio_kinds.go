@@ -16,6 +16,7 @@ func istioKinds() []Kind {
 			Name: "DestinationRule", Group: istioGroup, Versions: versions, Plural: "destinationrules", Short: []string{"dr"},
 			parse: func(d *document.Document) (any, document.Problems) { return istio.ParseDestinationRule(d) },
 		},
+		istioGateway(),
 		{
 			Name: "ServiceEntry", Group: istioGroup, Versions: versions, Plural: "serviceentries", Short: []string{"se"},
 			parse: func(d *document.Document) (any, document.Problems) { return istio.ParseServiceEntry(d) },
@@ -35,10 +36,11 @@ func istioKinds() []Kind {
 	}
 }
 
-// istioGateway is the kind of Istio's that only a gateway takes. The Gateway API has one of the same name.
+// istioGateway is the kind of Istio's that only gateways act by. The Gateway API has one of the same name.
 func istioGateway() Kind {
 	return Kind{
 		Name: "Gateway", key: "Gateway." + istioGroup, Group: istioGroup, Versions: []string{"v1", "v1beta1", "v1alpha3"},
+		Plural: "gateways." + istioGroup, Short: []string{"igw"},
 		parse: func(d *document.Document) (any, document.Problems) { return istio.ParseGateway(d) },
 	}
 }

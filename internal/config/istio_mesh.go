@@ -72,6 +72,10 @@ func (c *istioCompiler) apply(resources []Resource) {
 	for _, n := range sortedNames(names) {
 		c.service(n)
 	}
+}
+
+// finish says which references of Istio's resources resolve, when all that they are used for is compiled.
+func (c *istioCompiler) finish() {
 	for key, failures := range c.refs {
 		accepted := c.mesh.Status[key]
 		c.mesh.Status[key] = append(accepted, newCondition(ConditionResolvedRefs, ReasonResolvedRefs, failures))
@@ -94,9 +98,6 @@ func (c *istioCompiler) virtualService(r *Resource, v *istio.VirtualService) {
 	var failures []failure
 	c.refs[r.Key] = nil
 	if !c.inMesh(v) {
-		if len(v.Hosts) > 0 {
-			c.warnOnce(r, v.Hosts[0].At, "is for gateways only, and has no effect in the mesh", "add mesh to gateways, or run it with `weft gateway -f`")
-		}
 		c.mesh.Status[r.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, nil)}
 		return
 	}

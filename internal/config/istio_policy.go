@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/config/istio"
@@ -13,11 +14,12 @@ func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service
 	warn := func(at istio.Position, message, remedy string) { c.warnOnce(r, at, message, remedy) }
 	up, idle := traffic(r, t, s, warn)
 	if up != nil && up.TLS != nil {
-		if t.Files != (istio.TLSFiles{At: t.Files.At, Mutual: t.Files.Mutual}) {
-			warn(t.Files.At, "certificates of one's own are not supported in the mesh in this version of Weft: the control plane does not read files or Secrets for its proxies", "leave them out: the system's CAs are believed")
+		files := tlsFiles(t, up.TLS)
+		if files != (istio.TLSFiles{At: files.At, Mutual: files.Mutual}) {
+			warn(files.At, "certificates of one's own are used by egress gateways, which have the files, and by no other proxy of the mesh in this version of Weft", "let the service leave the mesh by a gateway, or leave them out: the system's CAs are believed")
 		}
 		out := *up
-		out.TLS = c.named(up.TLS, s.Name)
+		out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
 		up = &out
 	}
 	return up, idle
@@ -44,8 +46,10 @@ func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio
 		switch {
 		case len(s.Ports) == 1 && s.Ports[0].Number == p.Port:
 			up, idle = portUpstream(t, p), p.Traffic.Idle
+		case len(s.Ports) > 1 && onlyTLS(&p.Traffic) && hasPort(s, p.Port):
+			up = portTLS(up, p, warn)
 		case len(s.Ports) > 1:
-			warn(p.At, fmt.Sprintf("service %s has several ports, and settings for one of them are not supported in this version of Weft", s.Name), "write them for all ports")
+			warn(p.At, fmt.Sprintf("service %s has several ports, and settings for one of them but tls are not supported in this version of Weft", s.Name), "write them for all ports")
 		default:
 			warn(p.At, fmt.Sprintf("service %s has no port %d", s.Name, p.Port), portRemedy(s))
 		}
@@ -64,6 +68,61 @@ func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio
 		up = &model.Upstream{}
 	}
 	return up, idle
+}
+
+// tlsFiles returns the files of what a trafficPolicy, or the settings of a port, says of TLS.
+func tlsFiles(t *istio.Traffic, tls *model.UpstreamTLS) istio.TLSFiles {
+	for i := range t.Ports {
+		if len(tls.Ports) > 0 && t.Ports[i].Port == tls.Ports[0] || t.Upstream == nil || t.Upstream.TLS == nil {
+			if t.Ports[i].Traffic.Upstream != nil && t.Ports[i].Traffic.Upstream.TLS != nil {
+				return t.Ports[i].Traffic.Files
+			}
+		}
+	}
+	return t.Files
+}
+
+// withFiles names the files that an egress gateway reads.
+func withFiles(in *model.UpstreamTLS, files *istio.TLSFiles) *model.UpstreamTLS {
+	out := *in
+	if files.CA != "" && files.CA != "system" {
+		out.CAFile = files.CA
+	}
+	if files.Certificate != "" {
+		out.Certificate = &model.Certificate{ChainFile: files.Certificate, KeyFile: files.Key}
+	}
+	return &out
+}
+
+// onlyTLS reports whether settings of a port say nothing but how TLS is begun.
+func onlyTLS(t *istio.Traffic) bool {
+	if t.Upstream == nil {
+		return t.Mutual || t.Plain
+	}
+	rest := *t.Upstream
+	rest.TLS, rest.Ref = nil, model.PolicyRef{}
+	return reflect.DeepEqual(rest, model.Upstream{}) && t.Idle == 0 && t.Upstream.TLS != nil
+}
+
+func hasPort(s *model.Service, port uint16) bool { _, ok := s.Port(port); return ok }
+
+// portTLS adds the TLS of one port of several. One service has one way to begin TLS.
+func portTLS(up *model.Upstream, p *istio.PortTraffic, warn func(at istio.Position, message, remedy string)) *model.Upstream {
+	if p.Traffic.Upstream == nil || p.Traffic.Upstream.TLS == nil {
+		return up
+	}
+	out := model.Upstream{Ref: p.Traffic.Upstream.Ref}
+	if up != nil {
+		out = *up
+	}
+	if out.TLS != nil {
+		warn(p.At, "tls of a second port is not supported in this version of Weft", "write one ServiceEntry for each port that has TLS")
+		return &out
+	}
+	tls := *p.Traffic.Upstream.TLS
+	tls.Ports = []uint16{p.Port}
+	out.TLS = &tls
+	return &out
 }
 
 // portUpstream is what holds for a port: its own settings in place of the service's, all of them (Istio,

@@ -177,6 +177,9 @@ func (m *meshResolver) destination(d istio.Destination, namespace string) (model
 	}
 	rule, r := m.ruleFor(n, m.client)
 	if rule == nil {
+		rule, r = m.ruleFor(n, namespace) // who wrote the destination wrote the subset, for whoever is routed by it
+	}
+	if rule == nil {
 		return b, &failure{ReasonBackendNotFound, fmt.Sprintf("service %s has no subset %s: no DestinationRule is for it", n, d.Subset)}, "write a DestinationRule with the subset"
 	}
 	subset, ok := rule.Subsets[d.Subset]

@@ -31,6 +31,7 @@ type istioEdge struct {
 // istioSocket is a socket with its listeners by host ("" for every host).
 type istioSocket struct {
 	kind      model.SocketKind
+	mesh      bool // for clients of the mesh alone
 	from      *Resource
 	optional  bool
 	listeners map[string]*istioListener
@@ -97,13 +98,18 @@ func (e *istioEdge) apply(resources []Resource) {
 			e.gateway(r, g, labels)
 		}
 	}
+	e.fillAll()
+	e.reportUnbound()
+}
+
+// fillAll gives all listeners their rules.
+func (e *istioEdge) fillAll() {
 	for _, at := range slices.SortedFunc(maps.Keys(e.sockets), netip.AddrPort.Compare) {
 		s := e.sockets[at]
 		for _, host := range slices.Sorted(maps.Keys(s.listeners)) {
 			e.fill(s, s.listeners[host])
 		}
 	}
-	e.reportUnbound()
 }
 
 // gateway opens the servers of a Gateway that selects this gateway.
@@ -117,6 +123,11 @@ func (e *istioEdge) gateway(r *Resource, g *istio.Gateway, labels map[string]str
 		}
 	}
 	e.home = cmp.Or(e.home, r.Key.Namespace)
+	e.servers(r, g)
+}
+
+// servers opens the servers of a Gateway, and says what became of them.
+func (e *istioEdge) servers(r *Resource, g *istio.Gateway) {
 	var failures []failure
 	for i := range g.Servers {
 		failures = append(failures, e.server(r, &g.Servers[i])...)
@@ -142,6 +153,10 @@ func (e *istioEdge) server(r *Resource, s *istio.Server) (failures []failure) {
 		failures = append(failures, failure{ReasonListenersNotValid, message})
 	}
 	base := model.Listener{Ordered: true}
+	if s.Mesh && !e.joined {
+		fail(s.TLSAt, "ISTIO_MUTUAL is for clients of a mesh, and this gateway is in none", "give the document to the control plane of a mesh (weft apply)", false)
+		return failures
+	}
 	if s.Kind.TLS() {
 		if base.Certificates = e.certificates(r, s); len(base.Certificates) == 0 {
 			return []failure{{ReasonInvalidCertificateRef, "server " + s.Name + " has no certificate"}}
@@ -159,12 +174,12 @@ func (e *istioEdge) server(r *Resource, s *istio.Server) (failures []failure) {
 		at := netip.AddrPortFrom(a.ip, s.Port)
 		socket := e.sockets[at]
 		if socket == nil {
-			socket = &istioSocket{kind: s.Kind, from: r, optional: a.optional, listeners: map[string]*istioListener{}}
+			socket = &istioSocket{kind: s.Kind, mesh: s.Mesh, from: r, optional: a.optional, listeners: map[string]*istioListener{}}
 			e.sockets[at] = socket
 		}
 		socket.optional = socket.optional && a.optional
-		if socket.kind != s.Kind {
-			fail(s.At, fmt.Sprintf("server %s speaks %s on %s, where one of %s speaks %s", s.Name, s.Kind, at, socket.from.Key, socket.kind), "give one of them another port", false)
+		if socket.kind != s.Kind || socket.mesh != s.Mesh {
+			fail(s.At, fmt.Sprintf("server %s speaks %s on %s, where one of %s speaks %s", s.Name, spoken(s.Kind, s.Mesh), placeText(at), socket.from.Key, spoken(socket.kind, socket.mesh)), "give one of them another port", false)
 			continue
 		}
 		for _, h := range s.Hosts {
@@ -202,9 +217,9 @@ func (e *istioEdge) listen(socket *istioSocket, at netip.AddrPort, s istioServer
 		if old.servers[0].server == s.server {
 			return "" // several hosts of one server
 		}
-		return fmt.Sprintf("the connections on %s are those of listener %s", at, old.Name)
+		return fmt.Sprintf("the connections on %s are those of listener %s", placeText(at), old.Name)
 	}
-	return fmt.Sprintf("the host %s on %s is that of listener %s", cmp.Or(host, "*"), at, old.Name)
+	return fmt.Sprintf("the host %s on %s is that of listener %s", cmp.Or(host, "*"), placeText(at), old.Name)
 }
 
 // clients says how the certificates of clients are verified, or why they cannot be.
@@ -217,15 +232,19 @@ func (e *istioEdge) clients(r *Resource, s *istio.Server, out *model.Listener) s
 	default:
 		return ""
 	}
-	if s.ClientCA != "" {
+	switch {
+	case s.ClientCA != "" && e.joined:
+		out.ClientCAFile = s.ClientCA
+		return ""
+	case s.ClientCA != "":
 		g := &gate{edge: &edge{resource: r}, spec: &gateway.Listener{FilesAt: s.TLSAt}}
 		pem, ok := e.file(g, s.ClientCA)
 		if !ok {
 			return "the CA of clients cannot be read"
 		}
 		out.ClientCA = string(pem)
-	} else {
-		out.ClientCA = e.secretCA(r.Key.Namespace, s.CASecret)
+	default:
+		out.ClientCA = e.secretCA(e.secretNamespace(r.Key.Namespace, s.CASecret), s.CASecret)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM([]byte(out.ClientCA)) {
 		return "there is no CA for the certificates of clients in " + cmp.Or(s.ClientCA, "the Secret "+s.CASecret)
@@ -249,13 +268,24 @@ func (e *istioEdge) secretCA(namespace, name string) string {
 func (e *istioEdge) certificates(r *Resource, s *istio.Server) []model.Certificate {
 	var out []model.Certificate
 	for _, k := range s.Keys {
+		owner := *r
+		owner.Key.Namespace = e.secretNamespace(r.Key.Namespace, k.Secret)
 		spec := &gateway.Listener{Name: s.Name, Port: s.Port, Kind: s.Kind, CertFile: k.Certificate, KeyFile: k.Key, FilesAt: k.At, At: s.At}
 		if k.Secret != "" {
-			spec.Certificates = []gateway.SecretRef{{Secret: gateway.ObjectName{Namespace: r.Key.Namespace, Name: k.Secret}, At: k.At}}
+			spec.Certificates = []gateway.SecretRef{{Secret: gateway.ObjectName{Namespace: owner.Key.Namespace, Name: k.Secret}, At: k.At}}
 		}
-		g := &gate{edge: &edge{resource: r, spec: &gateway.Gateway{}}, spec: spec}
+		g := &gate{edge: &edge{resource: &owner, spec: &gateway.Gateway{}}, spec: spec}
 		e.certify(g)
 		out = append(out, g.certificates...)
+	}
+	return out
+}
+
+// socket returns the socket with its listeners by host.
+func (s *istioSocket) socket(at netip.AddrPort) model.Socket {
+	out := model.Socket{Address: at, Kind: s.kind, Optional: s.optional, Mesh: s.mesh}
+	for _, host := range slices.Sorted(maps.Keys(s.listeners)) {
+		out.Listeners = append(out.Listeners, s.listeners[host].Listener)
 	}
 	return out
 }
@@ -284,11 +314,7 @@ func (e *istioEdge) finish() {
 			e.report(s.from, nowhere(s.from), fmt.Sprintf("the address %s is that of a Gateway of the Gateway API", at), "give one of them another port", false)
 			continue
 		}
-		socket := model.Socket{Address: at, Kind: s.kind, Optional: s.optional}
-		for _, host := range slices.Sorted(maps.Keys(s.listeners)) {
-			socket.Listeners = append(socket.Listeners, s.listeners[host].Listener)
-		}
-		if len(socket.Listeners) > 0 {
+		if socket := s.socket(at); len(socket.Listeners) > 0 {
 			e.out.Snapshot.Sockets = append(e.out.Snapshot.Sockets, socket)
 		}
 	}

@@ -22,6 +22,9 @@ type Kind struct {
 	seal  bool   // its text is not to be shown, nor to be stored as it is: see Resource.Private
 }
 
+// Key is what a ResourceKey calls the kind: its name, with the group where another kind has the name too.
+func (k Kind) Key() string { return cmp.Or(k.key, k.Name) }
+
 // APIVersion returns the version in which resources of the kind are written.
 func (k Kind) APIVersion() string { return k.apiVersion(k.Versions[0]) }
 
@@ -118,7 +121,7 @@ func standaloneKinds() []Kind {
 			return gateway.ParseService(d, gateway.InStandalone)
 		}},
 		policyKind(),
-	}...), append(istioKinds(), istioGateway())...)
+	}...), istioKinds()...)
 }
 
 // backendTLSKind is the kind of BackendTLSPolicies.
@@ -138,11 +141,25 @@ func LookupKind(name string) (Kind, bool) {
 	name = strings.ToLower(name)
 	for _, k := range Kinds() {
 		names := append([]string{strings.ToLower(k.Name), k.Plural}, k.Short...)
-		if base, group, ok := strings.Cut(name, "."); ok && group == k.Group && slices.Contains(names, base) {
-			return k, true
+		if base, group, ok := strings.Cut(name, "."); ok && group == k.Group {
+			if slices.Contains(names, base) || slices.Contains(names, base+"."+group) {
+				return k, true
+			}
 		}
 		if slices.Contains(names, name) {
 			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// KindOf finds the kind of a document. ok is false for documents that cannot be applied.
+func KindOf(name, apiVersion string) (Kind, bool) {
+	for _, k := range Kinds() {
+		for _, v := range k.Versions {
+			if k.Name == name && k.apiVersion(v) == apiVersion {
+				return k, true
+			}
 		}
 	}
 	return Kind{}, false

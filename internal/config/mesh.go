@@ -23,9 +23,11 @@ type Mesh struct {
 
 	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
 
+	gateways           map[gateway.ObjectName][]model.Socket     // with no address where the Gateway names none: see Gateway
+	egress             map[model.ServiceName][]model.ServiceName // gateway -> services that leave the mesh by it
+	selectors          map[gateway.ObjectName]map[string]string  // of Istio's Gateways
+	selected           []selectedSockets                         // of Istio's Gateways
 	clientCertificates map[gateway.ObjectName]*model.Certificate // of Gateways, for backends outside the mesh
-
-	gateways map[gateway.ObjectName][]model.Socket // with no address where the Gateway names none: see Gateway
 }
 
 type consumerKey struct {

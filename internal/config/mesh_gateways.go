@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/config/istio"
 	"github.com/weft-mesh/weft/internal/config/native"
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -36,8 +37,14 @@ func newMeshEdge(c *compiler, resources []Resource) *meshEdge {
 	return &meshEdge{standalone: s, c: c}
 }
 
-// isGateway reports whether r is a Gateway of the Gateway API.
-func (r *Resource) isGateway() bool { _, ok := r.body.(*gateway.Gateway); return ok }
+// isGateway reports whether r is a Gateway, of either dialect.
+func (r *Resource) isGateway() bool {
+	switch r.body.(type) {
+	case *gateway.Gateway, *istio.Gateway:
+		return true
+	}
+	return false
+}
 
 // attachRoutes gives the rules of routes to the listeners that they name, and the routes the reasons why one does
 // not take them.
@@ -102,8 +109,12 @@ func (e *edge) of(g *edge) bool { return e == g || e.parent == g }
 // Gateway returns what the proxies of a Gateway listen on. Where it names no addresses they are bind, or the
 // loopback when bind is empty. A Gateway that does not exist, or is not of class weft, has no sockets.
 func (m *Mesh) Gateway(namespace, name string, bind []netip.Addr) []model.Socket {
-	var out []model.Socket
-	for _, s := range m.gateways[gateway.ObjectName{Namespace: namespace, Name: name}] {
+	return placed(m.gateways[gateway.ObjectName{Namespace: namespace, Name: name}], bind)
+}
+
+// placed puts sockets without an address where a proxy listens.
+func placed(sockets []model.Socket, bind []netip.Addr) (out []model.Socket) {
+	for _, s := range sockets {
 		if s.Address.Addr().IsValid() {
 			out = append(out, s)
 			continue

@@ -48,6 +48,8 @@ type policies struct {
 	of     map[target]*targeted
 	routes map[ResourceKey]*gateway.Route
 	rules  map[ruleKey]*model.Policy // what ofRule found
+
+	entries map[model.ServiceName]target // the ServiceEntry that a service is of
 }
 
 type ruleKey struct {
@@ -77,7 +79,7 @@ func collectPolicies(resources []Resource, place *policyPlace) *policies {
 			continue
 		}
 		if out == nil {
-			out = &policies{of: map[target]*targeted{}, routes: routesByKey(resources), rules: map[ruleKey]*model.Policy{}}
+			out = &policies{of: map[target]*targeted{}, routes: routesByKey(resources), rules: map[ruleKey]*model.Policy{}, entries: entryTargets(resources)}
 			place.routes = out.routes
 		}
 		out.add(r, p, place)
@@ -103,7 +105,11 @@ func (ps *policies) add(r *Resource, p *native.Policy, place *policyPlace) {
 	holds := len(fields) == 0
 	for _, at := range p.Targets {
 		t := target{at.Kind, p.Namespace, at.Name, at.Section}
-		if f, remedy := place.find(t); f != nil {
+		f, remedy := place.find(t)
+		if f == nil && t.kind == native.KindServiceEntry {
+			f, remedy = ps.noEntry(t)
+		}
+		if f != nil {
 			missing = append(missing, *f)
 			place.warn(r, at.At, f.message, remedy)
 			continue
@@ -221,9 +227,14 @@ func bounded(names []string) []string {
 
 // ofService returns what is said of a service.
 func (ps *policies) ofService(n model.ServiceName) (*model.Policy, *model.Upstream) {
-	x := ps.of[target{kind: native.KindService, namespace: n.Namespace, name: n.Name}]
-	if x == nil {
+	x, entry := ps.of[target{kind: native.KindService, namespace: n.Namespace, name: n.Name}], ps.of[ps.entries[n]]
+	switch {
+	case x == nil && entry == nil:
 		return nil, nil
+	case x == nil:
+		x = entry
+	case entry != nil:
+		return model.MergePolicy(x.policy, entry.policy), model.MergeUpstream(x.upstream, entry.upstream)
 	}
 	return x.policy, x.upstream
 }

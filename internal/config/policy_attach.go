@@ -18,6 +18,7 @@ func (c *compiler) attachPolicies(resources []Resource) {
 	if ps == nil {
 		return
 	}
+	c.missingEgress(resources)
 	declared := map[model.ServiceName]bool{}
 	for i := range resources {
 		if _, ok := resources[i].Service(); ok {
@@ -55,6 +56,9 @@ func (c *compiler) findTarget(t target) (f *failure, remedy string) {
 		}
 		return &failure{ReasonTargetNotFound, fmt.Sprintf("there is no Gateway %s/%s", t.namespace, t.name)}, ""
 	}
+	if t.kind == native.KindServiceEntry {
+		return nil, "" // looked for among the resources
+	}
 	n := model.ServiceName{Namespace: t.namespace, Name: t.name}
 	if c.resolve(n) == nil {
 		return &failure{ReasonTargetNotFound, "no service " + n.String() + " is registered or declared"}, c.nearest(n)
@@ -81,6 +85,7 @@ func (c *standalone) attachPolicies(resources []Resource) {
 		return
 	}
 	c.refuseGlobalLimits(resources)
+	c.refuseEgress(resources)
 	for i := range c.out.Snapshot.Services {
 		s := &c.out.Snapshot.Services[i]
 		policy, upstream := ps.ofService(s.Name)
@@ -105,6 +110,9 @@ func (c *standalone) refuseGlobalLimits(resources []Resource) {
 
 // findTarget reports why a Service or Gateway is not there.
 func (c *standalone) findTarget(t target) (f *failure, remedy string) {
+	if t.kind == native.KindServiceEntry {
+		return &failure{ReasonTargetNotFound, "policies of a ServiceEntry are for a mesh, and this gateway is in none"}, "give the policy to the control plane of a mesh (weft apply)"
+	}
 	if t.kind == native.KindService {
 		n := model.ServiceName{Namespace: t.namespace, Name: t.name}
 		if c.services[n] == nil {

@@ -104,7 +104,7 @@ func parseKinds(sources []document.Source, lim document.Limits, kinds []Kind) ([
 		body, more := kind.parse(d)
 		problems = append(problems, more...)
 		r := Resource{
-			Key:        ResourceKey{cmp.Or(kind.key, kind.Name), d.Namespace, d.Name},
+			Key:        ResourceKey{kind.Key(), d.Namespace, d.Name},
 			APIVersion: d.APIVersion,
 			File:       d.File, Line: d.Line, BaseLine: d.BaseLine, YAML: d.Text,
 			body: body,

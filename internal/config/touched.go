@@ -48,11 +48,7 @@ func Touched(before, after *Mesh) []model.ServiceName {
 // behaviour is a service without its endpoints, and without where it was written.
 func behaviour(s model.Service) model.Service {
 	s.Endpoints = nil
-	s.Rules = slices.Clone(s.Rules)
-	for i := range s.Rules {
-		s.Rules[i].Ref.File, s.Rules[i].Ref.Line = "", 0
-		s.Rules[i].Policy = unplaced(s.Rules[i].Policy)
-	}
+	s.Rules = unplacedRules(s.Rules)
 	s.Policy = unplaced(s.Policy)
 	if s.Upstream != nil {
 		u := *s.Upstream
@@ -60,6 +56,16 @@ func behaviour(s model.Service) model.Service {
 		s.Upstream = &u
 	}
 	return s
+}
+
+// unplacedRules returns rules without where they were written.
+func unplacedRules(in []model.Rule) []model.Rule {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Ref.File, out[i].Ref.Line = "", 0
+		out[i].Policy = unplaced(out[i].Policy)
+	}
+	return out
 }
 
 func unplaced(p *model.Policy) *model.Policy {

@@ -47,3 +47,22 @@ spec:
 		}
 	}
 }
+
+func TestTouchedListeners(t *testing.T) {
+	before, _ := compileMesh(t, twoGateways+"---"+selectedDocuments)
+	for _, c := range []struct{ name, from, to, want string }{
+		{"nothing", "", "", "[]"},
+		{"only where it is written", "apiVersion", "# a line more\napiVersion", "[]"},
+		{"a route", "value: /cart", "value: /basket", "[default/edge/http default/edge/https]"},
+		{"a policy of one listener", "request: 7s", "request: 8s", "[default/edge/https]"},
+		{"a certificate", "a.crt, weft.dev", "b.crt, weft.dev", "[default/edge/https]"},
+		{"an address", "10.1.1.1", "10.1.1.2", "[default/other/http]"},
+		{"a subset of Istio's", "subset: v2", "subset: v1", "[default/edge/server-0 default/edge/server-1 shop/zone/server-0/*.shop.test]"},
+		{"a listener less", "name: other}", "name: another}", "[default/other/http]"},
+	} {
+		after, _ := compileMesh(t, strings.Replace(twoGateways+"---"+selectedDocuments, c.from, c.to, 1))
+		if got := fmt.Sprint(TouchedListeners(before, after)); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

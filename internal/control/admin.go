@@ -61,7 +61,7 @@ func (a *admin) List(_ context.Context, req *connect.Request[adminv1.ListRequest
 		if !ok {
 			return nil, unknownKind(req.Msg.GetKind())
 		}
-		kind = k.Name
+		kind = k.Key()
 	}
 	v, _ := a.s.state.read(false)
 	mesh := a.s.mesh.Load()

@@ -315,7 +315,7 @@ func deleteKeys(req *adminv1.DeleteRequest) ([]config.ResourceKey, error) {
 		if ns == "" {
 			ns = document.DefaultNamespace
 		}
-		keys = append(keys, config.ResourceKey{Kind: kind.Name, Namespace: ns, Name: r.GetName()})
+		keys = append(keys, config.ResourceKey{Kind: kind.Key(), Namespace: ns, Name: r.GetName()})
 	}
 	if len(req.GetDocuments()) == 0 {
 		return keys, nil
@@ -329,11 +329,11 @@ func deleteKeys(req *adminv1.DeleteRequest) ([]config.ResourceKey, error) {
 		return nil, invalid(problems)
 	}
 	for _, d := range docs {
-		kind, ok := config.LookupKind(d.Kind)
+		kind, ok := config.KindOf(d.Kind, d.APIVersion)
 		if !ok {
 			return nil, unknownKind(d.Kind)
 		}
-		keys = append(keys, config.ResourceKey{Kind: kind.Name, Namespace: d.Namespace, Name: d.Name})
+		keys = append(keys, config.ResourceKey{Kind: kind.Key(), Namespace: d.Namespace, Name: d.Name})
 	}
 	return keys, nil
 }

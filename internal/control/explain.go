@@ -32,6 +32,9 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 		e.ask(ctx, a, ev.GetSource())
 		return connect.NewResponse(e.out), nil
 	}
+	if req.Msg.GetGateway() != "" {
+		return a.explainGateway(ctx, e, req.Msg)
+	}
 	if err := e.might(req.Msg); err != nil {
 		return nil, err
 	}
@@ -59,11 +62,13 @@ type explanation struct {
 	mesh  *config.Mesh
 	out   *adminv1.ExplainResponse
 	asked []model.ServiceName // whose endpoints a proxy would choose from
+
+	within string // put before the names of stages: where they take place, if that is not the client's proxy
 }
 
 func (e *explanation) step(stage string, chosen bool, subject, reason string, ref model.RuleRef) {
 	e.out.Steps = append(e.out.Steps, &adminv1.ExplainStep{
-		Stage: stage, Chosen: chosen, Subject: subject, Reason: reason, File: ref.File, Line: int32(ref.Line),
+		Stage: e.within + stage, Chosen: chosen, Subject: subject, Reason: reason, File: ref.File, Line: int32(ref.Line),
 	})
 }
 
@@ -93,12 +98,7 @@ func (e *explanation) happened(ev *discoveryv1.TapEvent) {
 // might explains a request that has not been made.
 func (e *explanation) might(req *adminv1.ExplainRequest) error {
 	host, portText, _ := strings.Cut(req.GetTo(), ":")
-	svc, ns, ok := strings.Cut(strings.TrimSuffix(host, ".mesh"), ".")
-	if !ok {
-		ns = "default"
-	}
-	name := model.ServiceName{Namespace: ns, Name: svc}
-	s := e.mesh.Services[name]
+	name, s := e.named(host, clientNamespace(req.GetFrom()))
 	if s == nil {
 		return connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no service %s", name))
 	}
@@ -116,7 +116,7 @@ func (e *explanation) might(req *adminv1.ExplainRequest) error {
 	for _, f := range req.GetHeaders() {
 		h.Add(strings.ToLower(f.GetName()), f.GetValue())
 	}
-	e.out.Request, e.out.Proxy = fmt.Sprintf("%s http://%s:%d%s", h.Method, svc+"."+ns, port, h.Path), req.GetFrom()
+	e.out.Request, e.out.Proxy = fmt.Sprintf("%s http://%s:%d%s", h.Method, called(name), port, h.Path), req.GetFrom()
 	e.decide(name, clientNamespace(req.GetFrom()), port, h)
 	return nil
 }
@@ -227,6 +227,10 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 func (e *explanation) endpoints(s *model.Service, port uint16, subset map[string]string, up *model.Upstream) {
 	if !slices.Contains(e.asked, s.Name) && len(e.asked) < maxAskedFor {
 		e.asked = append(e.asked, s.Name)
+	}
+	if g := up.EgressGateway(); !g.IsZero() && e.within == "" {
+		e.detour(s, port, subset, up)
+		return
 	}
 	if len(s.Endpoints) == 0 {
 		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})

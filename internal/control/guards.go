@@ -38,7 +38,7 @@ type guardRecord struct {
 	Began    time.Time      `json:"began,omitzero"` // of the window: the proxies run the change
 }
 
-// guardService is a service that is watched, as it was before the change. The figures are those of its clients'
+// guardService is a service, or a listener of a gateway, that is watched, as it was before the change. The figures are those of its clients'
 // proxies, and of its own, which alone see clients outside the mesh.
 type guardService struct {
 	Name     string      `json:"name"`
@@ -120,6 +120,9 @@ func (s *Server) newGuard(ctx context.Context, spec *guardRecord, v *view, after
 	names := map[string]bool{}
 	for _, n := range config.Touched(before, after) {
 		names[n.String()] = true
+	}
+	for _, n := range config.TouchedListeners(before, after) {
+		names[n] = true // what a gateway's clients see is counted by its listener
 	}
 	if len(names) == 0 {
 		return &r, nil

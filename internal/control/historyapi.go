@@ -20,7 +20,7 @@ func (a *admin) History(ctx context.Context, req *connect.Request[adminv1.Histor
 		if !ok {
 			return nil, unknownKind(m.GetKind())
 		}
-		kind = k.Name
+		kind = k.Key()
 	}
 	v, _ := a.s.state.read(false)
 	resp := &adminv1.HistoryResponse{Revision: v.revision}

@@ -67,6 +67,8 @@ func forProxies(mesh *config.Mesh) *xds.Mesh {
 		Gateway: func(name model.ServiceName, bind []netip.Addr) []model.Socket {
 			return mesh.Gateway(name.Namespace, name.Name, bind)
 		},
+		Selected: mesh.Selected,
+		Egress:   mesh.Egress,
 		ClientCertificate: func(name model.ServiceName) *model.Certificate {
 			return mesh.ClientCertificate(name.Namespace, name.Name)
 		},

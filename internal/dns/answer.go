@@ -53,6 +53,9 @@ func (s *Server) resolve(ctx context.Context, q *question) []byte {
 	name := normalize(q.q.Name.String())
 	ctxLookup, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	if vip, ok := s.host(ctxLookup, name); ok {
+		return q.reply(dnsmessage.RCodeSuccess, true, vip, s.opts.Domain)
+	}
 	if c, ok := s.parse(name); ok {
 		vip, known, err := s.opts.Lookup(ctxLookup, c.service)
 		single := !strings.Contains(name, ".")

@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"context"
+	"net/netip"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/model"
@@ -75,3 +77,26 @@ func isLabel(s string) bool {
 	}
 	return true
 }
+
+// host returns the address that stands for a host outside the mesh of which the namespace has made a service, if it
+// has. While nobody can tell, the name is one of others.
+func (s *Server) host(ctx context.Context, name string) (netip.Addr, bool) {
+	if !strings.Contains(name, ".") || len(name) > maxHost {
+		return netip.Addr{}, false
+	}
+	for _, suffix := range []string{s.opts.Domain, "svc.cluster.local", "svc", "localdomain", "arpa", "localhost"} {
+		if _, ours := cutSuffix(name, suffix); ours {
+			return netip.Addr{}, false
+		}
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if !isLabel(label) {
+			return netip.Addr{}, false
+		}
+	}
+	vip, known, err := s.opts.Lookup(ctx, model.ServiceName{Namespace: s.opts.Namespace, Name: name})
+	return vip, err == nil && known && vip.IsValid()
+}
+
+// maxHost is the length of the longest host name (RFC 1123, section 2.1).
+const maxHost = 253

@@ -92,11 +92,14 @@ func (r *Rule) EachUsed(f func(ServiceName)) {
 	r.Policy.EachAsked(f)
 }
 
-// LimitedByServers reports whether the rate limits of the service are seen to by its servers' proxies: it has endpoints
-// with proxies, and only these see all clients.
+// LimitedByServers reports whether the rate limits of the service are seen to by its servers' proxies, or by those of the
+// gateway by which it leaves the mesh: only these see all clients.
 func (s *Service) LimitedByServers() bool {
 	if s.Policy == nil || len(s.Policy.Limits) == 0 {
 		return false
+	}
+	if !s.Upstream.EgressGateway().IsZero() {
+		return true
 	}
 	for i := range s.Endpoints {
 		if !s.Endpoints[i].Plain {
@@ -113,5 +116,8 @@ func (s *Service) EachUsed(f func(ServiceName)) {
 	}
 	if !s.LimitedByServers() {
 		s.Policy.EachAsked(f)
+	}
+	if g := s.Upstream.EgressGateway(); !g.IsZero() {
+		f(g)
 	}
 }

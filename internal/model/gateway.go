@@ -13,6 +13,9 @@ type Socket struct {
 	Kind     SocketKind     `json:"kind"`
 	Optional bool           `json:"optional,omitempty"` // left out where the system lacks the address, as [::1] without IPv6
 
+	// Mesh means that clients are of the mesh: they reach the port of Address by the mesh's transport, and none is opened.
+	Mesh bool `json:"mesh,omitempty"`
+
 	// ProxyProtocol says whose connections begin with a header of the PROXY protocol; nil: nobody's.
 	ProxyProtocol *ProxyClients `json:"proxyProtocol,omitempty"`
 
@@ -71,6 +74,8 @@ type Listener struct {
 	// ClientCA is what certificates of clients are verified by, PEM; "" means that clients are not asked for one.
 	ClientCA   string     `json:"clientCA,omitempty"`
 	ClientMode ClientMode `json:"clientMode,omitempty"` // "" is ClientRequired
+	// ClientCAFile is in place of ClientCA: a file that a mesh's gateway reads from its directory of certificates.
+	ClientCAFile string `json:"clientCAFile,omitempty"`
 
 	// Rules of the routes attached, in order of precedence between equals; their Hosts are those of both
 	// route and listener. When none matches, the answer is 404.

@@ -51,6 +51,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	out.Budget = cmp.Or(out.Budget, general.Budget)
 	out.RetryAfter = cmp.Or(out.RetryAfter, general.RetryAfter)
 	out.TLS = cmp.Or(out.TLS, general.TLS)
+	out.Egress = cmp.Or(out.Egress, general.Egress)
 	out.ProxyHeader = cmp.Or(out.ProxyHeader, general.ProxyHeader)
 	c, g := &out.Connections, &general.Connections
 	c.Max = cmp.Or(c.Max, g.Max)

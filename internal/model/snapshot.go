@@ -20,6 +20,7 @@ type Workload struct {
 	Service  ServiceName       `json:"service,omitzero"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Inbound  []Inbound         `json:"inbound,omitempty"`
+	Egress   bool              `json:"egress,omitempty"` // the proxy is a gateway by which others leave the mesh
 	Policy   *Policy           `json:"policy,omitempty"` // of requests that come in: rate limits
 }
 

@@ -14,7 +14,21 @@ type Upstream struct {
 	Budget      *RetryBudget `json:"retryBudget,omitempty"`
 	RetryAfter  *RetryAfter  `json:"retryAfter,omitempty"`
 	TLS         *UpstreamTLS `json:"tls,omitempty"`         // to endpoints outside the mesh
+	Egress      *Egress      `json:"egress,omitempty"`      // how endpoints outside the mesh are come to; nil: directly
 	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
+}
+
+// Egress is the way out of the mesh: requests go to the proxies of a gateway, which reach the endpoints.
+type Egress struct {
+	Gateway ServiceName `json:"gateway"` // the service that the gateway's proxies are endpoints of
+}
+
+// EgressGateway returns the gateway that requests leave the mesh through; zero when they go directly. u may be nil.
+func (u *Upstream) EgressGateway() ServiceName {
+	if u == nil || u.Egress == nil {
+		return ServiceName{}
+	}
+	return u.Egress.Gateway
 }
 
 // Balance is how an endpoint is chosen.
@@ -148,6 +162,8 @@ type UpstreamTLS struct {
 	Names       []string     `json:"names,omitempty"`    // DNS names or URIs, one of which the certificate must have instead
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
+	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that an egress gateway reads from its directory of certificates
+	Ports       []uint16     `json:"ports,omitempty"`    // of the service, for whose endpoints alone it is; none: all
 
 	OfGateway bool   `json:"ofGateway,omitempty"` // a gateway of the mesh shows the certificate of its Gateway: see Snapshot.ClientCertificate
 	Invalid   string `json:"invalid,omitempty"`   // why nothing is sent, neither with TLS nor without: a CA is missing

@@ -20,11 +20,16 @@ type config struct {
 	byName   map[model.ServiceName]*service
 	byVIP    map[netip.Addr]*service
 	inbound  map[uint16]*model.Inbound // by service port
-	sockets  map[netip.AddrPort]*socket
-	udp      map[netip.AddrPort]*socket // for datagrams
-	own      *plan                      // of requests for the workload's own service: its rate limits
-	source   string                     // the workload's service, as peers see it
-	self     string                     // its SPIFFE ID
+
+	meshSockets map[uint16]*socket // for clients of the mesh, by port
+
+	sockets map[netip.AddrPort]*socket
+	udp     map[netip.AddrPort]*socket     // for datagrams
+	through map[model.ServiceName]*service // by which gateway a service leaves the mesh
+	leaving map[string]*service            // services that leave the mesh here, by name
+	own     *plan                          // of requests for the workload's own service: its rate limits
+	source  string                         // the workload's service, as peers see it
+	self    string                         // its SPIFFE ID
 }
 
 // service is a service with its routing table.
@@ -36,6 +41,9 @@ type service struct {
 	pool  *pool        // all of its endpoints
 	tls   *upstreamTLS // to endpoints outside the mesh; nil without TLS
 	names *nameTable   // rules for server names; nil: none
+
+	through *service // the gateway by which it leaves the mesh; nil: it is reached directly
+	limits  *plan    // of a service that leaves the mesh here
 }
 
 // rule is a rule with its backends resolved.
@@ -78,14 +86,15 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 		}
 		defer func() { c.before = nil }()
 	}
+	c.sendOut(s.Services)
 	for i := range s.Services {
 		m := &s.Services[i]
 		table, err := c.table(m.Rules, m.Ordered)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
-		svc := &service{Service: m, table: table}
-		if m.Upstream != nil {
+		svc := &service{Service: m, table: table, through: c.through[m.Name]}
+		if m.Upstream != nil && svc.through == nil {
 			if svc.tls, err = newUpstreamTLS(m.Upstream.TLS); err != nil {
 				return nil, fmt.Errorf("service %s: %w", m.Name, err)
 			}
@@ -94,6 +103,9 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 			return nil, err
 		}
 		if svc.plan, err = newPlan(clientPolicy(m)); err != nil {
+			return nil, fmt.Errorf("service %s: %w", m.Name, err)
+		}
+		if err = c.leave(svc); err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
 		c.services = append(c.services, svc)
@@ -182,7 +194,7 @@ func (c *config) table(rules []model.Rule, ordered bool) (*route.Table, error) {
 }
 
 // clientPolicy is what of a service's policy its clients' proxies see to. Its rate limits are the servers' proxies'
-// business, where there are any: only they see all clients.
+// business, where there are any, or the egress gateway's: only they see all clients.
 func clientPolicy(s *model.Service) *model.Policy {
 	if !s.LimitedByServers() {
 		return s.Policy

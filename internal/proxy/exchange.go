@@ -484,6 +484,8 @@ func (x *exchange) clientFailure(err error) *Failure {
 // where names what was asked for, for messages.
 func (x *exchange) where() string {
 	switch {
+	case x.target != nil && x.target.through != nil:
+		return x.target.Name.String() + " by the egress gateway " + x.target.through.Name.String()
 	case x.target != nil:
 		return x.target.Name.String()
 	case x.inbound != nil:

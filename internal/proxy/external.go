@@ -71,6 +71,19 @@ func (w *worker) resolveName(host string) (netip.Addr, error) {
 	return found[0].Unmap(), nil
 }
 
+// outsideHost reads the host name of an authority, in lower case; ok is false for addresses and single labels.
+func outsideHost(authority string) (host string, ok bool) {
+	host = strings.ToLower(strings.TrimSuffix(hostOf(authority), "."))
+	if !strings.Contains(host, ".") || len(host) > maxHost {
+		return "", false
+	}
+	_, err := netip.ParseAddr(host)
+	return host, err != nil
+}
+
+// maxHost is the length of the longest host name (RFC 1123, section 2.1).
+const maxHost = 253
+
 func localAddr(port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 }

@@ -29,6 +29,7 @@ const (
 	flagBadBackend   = "bad_backend"     // the rule names a backend that does not exist: 500
 	flagNoService    = "no_service"      // the address is no service of the mesh: 502
 	flagNoEndpoints  = "no_endpoints"    // nothing serves it: 503
+	flagNoEgress     = "no_egress"       // the gateway by which it leaves the mesh is not there: 503
 	flagConnect      = "connect_failed"  // no endpoint could be reached: 503
 	flagRefused      = "refused"         // the endpoint's proxy did not take the request: 503
 	flagReset        = "upstream_reset"  // the connection broke before the answer: 502

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/weft-mesh/weft/internal/model"
@@ -22,7 +21,6 @@ type socket struct {
 // gateListener is a listener with its routing table.
 type gateListener struct {
 	*model.Listener
-	suffix       string // of a wildcard: ".y"
 	certificates []tls.Certificate
 	challenge    *tls.Config    // answers the CA of a certificate that is asked for; nil: nothing is asked
 	clientCAs    *x509.CertPool // nil: clients are not asked for a certificate
@@ -36,6 +34,9 @@ type gateListener struct {
 func (c *config) compileSockets(sockets []model.Socket) error {
 	for i := range sockets {
 		s := &socket{Socket: &sockets[i]}
+		if err := c.place(s); err != nil {
+			return err
+		}
 		for j := range s.Listeners {
 			ln, err := c.compileListener(&s.Listeners[j], s.Kind)
 			if err != nil {
@@ -46,26 +47,33 @@ func (c *config) compileSockets(sockets []model.Socket) error {
 		slices.SortStableFunc(s.listeners, func(a, b *gateListener) int {
 			return cmp.Compare(b.rank(), a.rank())
 		})
-		at := c.sockets
 		if s.Kind.Datagrams() {
-			at = c.udp
 			if err := c.resolveDatagrams(s); err != nil {
 				return err
 			}
 		}
-		if at[s.Address] != nil {
-			return fmt.Errorf("the address %s is there twice", s.Address)
-		}
-		at[s.Address] = s
 	}
+	return nil
+}
+
+// place files a socket under where it is reached.
+func (c *config) place(s *socket) error {
+	if s.Mesh {
+		return c.compileMeshSocket(s)
+	}
+	at := c.sockets
+	if s.Kind.Datagrams() {
+		at = c.udp
+	}
+	if at[s.Address] != nil {
+		return fmt.Errorf("the address %s is there twice", s.Address)
+	}
+	at[s.Address] = s
 	return nil
 }
 
 func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gateListener, error) {
 	ln := &gateListener{Listener: m}
-	if rest, ok := strings.CutPrefix(m.Hostname, "*"); ok {
-		ln.suffix = rest
-	}
 	for _, cert := range m.Certificates {
 		pair, err := tls.X509KeyPair([]byte(cert.Chain), []byte(cert.Key))
 		if err != nil {
@@ -102,27 +110,10 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 const protocolACME = "acme-tls/1"
 
 // rank orders listeners by how specific their host is: exact, wildcards by length, any.
-func (ln *gateListener) rank() int {
-	switch {
-	case ln.Hostname == "":
-		return 0
-	case ln.suffix != "":
-		return len(ln.suffix)
-	}
-	return 1 << 16
-}
+func (ln *gateListener) rank() int { return route.HostRank(ln.Hostname) }
 
 // takes reports whether the listener is for a host (Gateway API, Listener.hostname).
-func (ln *gateListener) takes(host string) bool {
-	switch {
-	case ln.Hostname == "":
-		return true
-	case ln.suffix != "":
-		cut := len(host) - len(ln.suffix)
-		return cut > 0 && strings.EqualFold(host[cut:], ln.suffix)
-	}
-	return strings.EqualFold(host, ln.Hostname)
-}
+func (ln *gateListener) takes(host string) bool { return route.HostTakes(ln.Hostname, host) }
 
 // listener returns the listener for a host name, or nil.
 func (s *socket) listener(host string) *gateListener {
@@ -138,8 +129,13 @@ func (s *socket) listener(host string) *gateListener {
 func (x *exchange) routeGateway() *Failure {
 	socket := x.o.entry.socket
 	x.port = socket.Address.Port()
+	return x.routeSocket(socket, x.o.sni)
+}
+
+// routeSocket finds the rule for a request that came by a socket; sni is the server name of a connection of bytes.
+func (x *exchange) routeSocket(socket *socket, sni string) *Failure {
 	if x.opaque {
-		return x.routeOpaque(socket)
+		return x.routeOpaque(socket, sni)
 	}
 	ln := socket.listener(route.Host(x.req))
 	switch {
@@ -156,25 +152,27 @@ func (x *exchange) routeGateway() *Failure {
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s matches the request", ln.Name)}
 	}
-	x.forwarded(socket)
+	if !socket.Mesh {
+		x.forwarded(socket) // who of the mesh asks is nobody's business outside
+	}
 	return x.take(ln.rules[i], match)
 }
 
 // routeOpaque takes the rule for a connection of bytes: by its server name, where it has one.
-func (x *exchange) routeOpaque(s *socket) *Failure {
-	ln := s.listener(x.o.sni)
+func (x *exchange) routeOpaque(s *socket, sni string) *Failure {
+	ln := s.listener(sni)
 	if ln == nil || len(ln.rules) == 0 {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no route is attached to the listener of port %d", x.port)}
 	}
 	x.gateway = ln
-	if x.o.sni == "" {
+	if sni == "" {
 		return x.take(ln.rules[0], -1)
 	}
 	x.w.sni.Reset()
-	x.w.sni.Method, x.w.sni.Authority = "CONNECT", x.o.sni
+	x.w.sni.Method, x.w.sni.Authority = "CONNECT", sni
 	i, _, ok := ln.table.Match(&x.w.sni, x.port)
 	if !ok {
-		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s is for the server name %q", ln.Name, x.o.sni)}
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s is for the server name %q", ln.Name, sni)}
 	}
 	return x.take(ln.rules[i], -1)
 }

@@ -16,7 +16,7 @@ import (
 // HTTP requests are its streams; TCP connections are CONNECT streams. Two header fields, which programs can
 // neither send nor see, say what HTTP/2 cannot:
 const (
-	headerPort   = "weft-port"   // service port and the client's protocol: "9080 h1", "9080 h2", "9080 tcp"
+	headerPort   = "weft-port"   // service port and the client's protocol: "9080 h1", "9080 h2", "9080 tcp", "9080 tls"; a service that leaves the mesh: "443 h1 default/api"
 	headerSource = "weft-source" // NAMESPACE/NAME of the client's workload, for metrics; not proven, so never for policy
 )
 

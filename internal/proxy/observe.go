@@ -16,6 +16,8 @@ type inboundKey struct {
 	source   string
 	port     uint16
 	protocol string
+	target   *service // that it left the mesh for; nil: the program here
+	rule     *rule
 }
 
 const (
@@ -140,16 +142,26 @@ func (x *exchange) series() *telemetry.Series {
 }
 
 func (x *exchange) inboundSeries() *telemetry.Series {
-	key := inboundKey{x.rec.Source, x.port, x.rec.Protocol}
+	key := inboundKey{source: x.rec.Source, port: x.port, protocol: x.rec.Protocol}
+	if x.leavesMesh() {
+		key.target, key.rule = x.target, x.rule
+	}
 	if s := x.o.series[key]; s != nil {
 		return s
 	}
 	c := x.w.config
-	s := x.w.rec.Series(telemetry.Key{
+	k := telemetry.Key{
 		Direction: inbound, Source: key.source, SourceID: x.o.peerID,
 		Destination: c.source, DestinationID: c.self, Service: c.source,
 		Protocol: key.protocol, TLS: "mutual", Version: c.snapshot.Workload.Labels["version"],
-	})
+	}
+	if key.target != nil { // who asked by mTLS, for what outside
+		k.Destination, k.DestinationID = key.target.Name.String(), ""
+	}
+	if key.rule != nil {
+		k.Route = key.rule.Ref.String()
+	}
+	s := x.w.rec.Series(k)
 	const most = 1024 // ports and names a peer may make us remember
 	if x.o.series == nil || len(x.o.series) >= most {
 		x.o.series = map[inboundKey]*telemetry.Series{}

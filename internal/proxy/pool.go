@@ -30,7 +30,13 @@ type pool struct {
 
 // newPool compiles a pool. since tells when an endpoint began to serve, the zero time if long ago.
 func (c *config) newPool(s *service, subset map[string]string, up *model.Upstream) (*pool, error) {
-	return c.fill(&pool{service: s, subset: subset, upstream: up, key: s.Name.String()})
+	key := s.Name.String()
+	if s.through != nil {
+		// Who leaves the mesh by a gateway chooses one of its proxies, and the gateway chooses the endpoint.
+		key = "out " + key
+		s, subset, up = s.through, nil, s.through.Upstream
+	}
+	return c.fill(&pool{service: s, subset: subset, upstream: up, key: key})
 }
 
 // fill finds the members of a pool and compiles how they are chosen.
@@ -72,7 +78,8 @@ func (c *config) fill(p *pool) (*pool, error) {
 
 // has reports whether an endpoint belongs to the pool.
 func (p *pool) has(m *model.Endpoint) bool {
-	if (m.Protocol == model.UDP) != p.datagrams || p.datagrams && !m.Plain {
+	// Neither a sidecar nor the way out of the mesh carries datagrams, and nothing goes another way.
+	if (m.Protocol == model.UDP) != p.datagrams || p.datagrams && (!m.Plain || p.service.through != nil) {
 		return false
 	}
 	for name, value := range p.subset {

@@ -129,6 +129,12 @@ func (x *exchange) resolveHost() *Failure {
 			return nil
 		}
 	}
+	if host, is := outsideHost(x.req.Authority); is {
+		// A host outside of which the workload's namespace has made a service (Istio, ServiceEntry).
+		if x.service = x.w.find(model.ServiceName{Namespace: x.w.config.snapshot.Workload.Namespace(), Name: host}); x.service != nil {
+			return nil
+		}
+	}
 	ep, err := x.w.external(x.req.Authority, port, x.down.HTTP2())
 	if err != nil {
 		return &Failure{"route", 502, flagNoService, err}
@@ -170,7 +176,7 @@ func (w *worker) blocking(f func()) {
 
 // routeInbound finds the local program a mesh request is for.
 func (x *exchange) routeInbound() *Failure {
-	portText, via, _ := strings.Cut(x.req.Get(headerPort), " ")
+	portText, via, target := cutHint(x.req.Get(headerPort))
 	port, err := parsePort(portText)
 	if err != nil {
 		return &Failure{"route", 400, flagBadRequest, fmt.Errorf("field %s: %w", headerPort, err)}
@@ -179,7 +185,12 @@ func (x *exchange) routeInbound() *Failure {
 	x.req.Del(headerPort)
 	x.req.Del(headerSource)
 	x.port = port
-	x.opaque = via == "tcp"
+	x.opaque = via == "tcp" || via == hintNamed
+	if x.w.config.snapshot.Workload.Egress {
+		if out, f := x.routeOut(via, target); out {
+			return f
+		}
+	}
 	if x.inbound = x.w.config.inbound[port]; x.inbound == nil {
 		return &Failure{"route", 503, flagNotInbound, fmt.Errorf("this workload serves no port %d", port)}
 	}
@@ -245,7 +256,10 @@ func (x *exchange) prepare() {
 	case x.down.HTTP2():
 		via = hintH2
 	}
-	h.Set(headerPort, x.w.hints.get(x.tport, via))
+	if x.opaque && x.o.hello && x.o.sni != "" {
+		h.Authority = x.o.sni // by which a gateway may choose its rule
+	}
+	h.Set(headerPort, x.hint(via))
 	if s := x.w.config.source; s != "" {
 		h.Set(headerSource, s)
 	}
@@ -259,6 +273,7 @@ const (
 	hintH1 = iota
 	hintH2
 	hintTCP
+	hintTLS // bytes that begin with a hello of TLS, whose server name is the authority
 )
 
 // hints are the values of headerPort, made once for each port.
@@ -268,7 +283,7 @@ func (hs hints) get(port uint16, via int) string {
 	key := uint32(port)<<2 | uint32(via)
 	s, ok := hs[key]
 	if !ok {
-		s = strconv.Itoa(int(port)) + [...]string{" h1", " h2", " tcp"}[via]
+		s = strconv.Itoa(int(port)) + [...]string{" h1", " h2", " tcp", " " + hintNamed}[via]
 		hs[key] = s
 	}
 	return s
@@ -278,6 +293,8 @@ func (hs hints) get(port uint16, via int) string {
 func (x *exchange) noEndpoint() *Failure {
 	all := x.set.all
 	switch {
+	case x.target != nil && x.target.through != nil:
+		return &Failure{"pick", 503, flagNoEgress, fmt.Errorf("service %s leaves the mesh by the gateway %s, of which no proxy is there", x.target.Name, x.target.through.Name)}
 	case len(all) == 0 && x.backend != nil && len(x.backend.Subset) > 0:
 		return &Failure{"pick", 503, flagNoEndpoints, fmt.Errorf("service %s has no endpoints with the labels of the subset", x.target.Name)}
 	case len(all) == 0:

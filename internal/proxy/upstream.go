@@ -75,7 +75,7 @@ func (ep *endpoint) adopt(m *model.Endpoint, svc *service) {
 	ep.timing = model.Connections{}
 	var t *upstreamTLS
 	if svc != nil {
-		t = svc.tls
+		t = svc.tlsFor(m)
 		if svc.Upstream != nil {
 			ep.timing = svc.Upstream.Connections
 		}

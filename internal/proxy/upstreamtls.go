@@ -33,7 +33,7 @@ func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 			return nil, errors.New("tls: the CA has no certificate in PEM")
 		}
 	}
-	if m.Certificate != nil {
+	if m.Certificate != nil && m.Certificate.Chain != "" { // files are those of egress gateways
 		pair, err := tls.X509KeyPair([]byte(m.Certificate.Chain), []byte(m.Certificate.Key))
 		if err != nil {
 			return nil, fmt.Errorf("tls: certificate: %w", err)

@@ -39,6 +39,7 @@ type worker struct {
 	tunnels    map[*rawStream]struct{}
 	outside    map[string]*endpoint // hosts outside the mesh
 	hints      hints
+	outHints   map[outHint]string
 	spoken     map[portKey]bool // ports on which servers spoke first
 
 	entries      map[netip.AddrPort]*entry       // of a gateway

@@ -11,7 +11,7 @@ import (
 // Options says what is captured and where to.
 type Options struct {
 	Name     string         // of this run, unique on the machine: letters, digits, - _ .; at most 128 bytes
-	VIPs     netip.Prefix   // IPv4; TCP to it is captured. 240.240.0.0/16 if unset
+	VIPs     netip.Prefix   // IPv4; TCP to it is captured. 240.240.0.0/15 if unset
 	Outbound netip.AddrPort // IPv4 loopback address of the proxy's capture listener
 	DNS      netip.AddrPort // IPv4 loopback address of the responder; unset leaves DNS alone
 	Logger   *slog.Logger   // required
@@ -19,7 +19,7 @@ type Options struct {
 
 // DefaultVIPs is where virtual addresses come from: a part of 240.0.0.0/4, which is reserved (RFC 1112,
 // section 4) and therefore in use nowhere.
-func DefaultVIPs() netip.Prefix { return netip.MustParsePrefix("240.240.0.0/16") }
+func DefaultVIPs() netip.Prefix { return netip.MustParsePrefix("240.240.0.0/15") }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 

@@ -26,6 +26,10 @@ type Mesh struct {
 	// Gateway returns what the proxies of a Gateway listen on, at the addresses of bind where it names none. It is
 	// pure; nil means that there are no Gateways.
 	Gateway func(name model.ServiceName, bind []netip.Addr) []model.Socket
+	// Selected is Gateway for proxies that are chosen by their labels, as Istio's Gateways do; namespace is proven.
+	Selected func(labels map[string]string, namespace string, bind []netip.Addr) []model.Socket
+	// Egress returns the services whose requests leave the mesh through the proxies of a service; nil means none do.
+	Egress func(gateway model.ServiceName) []model.ServiceName
 	// ClientCertificate is what a Gateway's proxies show to backends outside the mesh; nil is nothing.
 	ClientCertificate func(name model.ServiceName) *model.Certificate
 }

@@ -234,6 +234,7 @@ func (s *Server) desired(st *stream) map[string]string {
 		for name, r := range s.gatewayOf(st, follow).byName {
 			want[name] = r.GetVersion()
 		}
+		s.eachEgress(st, follow)
 	}
 	for len(queue) > 0 {
 		n := queue[len(queue)-1]

@@ -113,7 +113,7 @@ func (a *authority) issue(name string) (cert, key []byte) {
 	a.t.Helper()
 	_, k, cert := a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert)
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {

@@ -150,12 +150,27 @@ func (c *checker) serverTLS(in *serverTLS, out *Server, f *document.Field) {
 	case "PASSTHROUGH":
 		out.Kind = model.SocketPassthrough
 		return
-	case "AUTO_PASSTHROUGH", "ISTIO_MUTUAL":
-		c.add(f.Key("mode"), mode+" is not supported in this version of Weft", "write SIMPLE, MUTUAL, OPTIONAL_MUTUAL or PASSTHROUGH")
+	case "AUTO_PASSTHROUGH":
+		c.add(f.Key("mode"), mode+" is not supported in this version of Weft", "write SIMPLE, MUTUAL, OPTIONAL_MUTUAL, ISTIO_MUTUAL or PASSTHROUGH")
+		return
+	case "ISTIO_MUTUAL":
+		c.meshServer(in, out, f)
 		return
 	}
 	out.Mutual, out.Optional = mode == "MUTUAL", mode == "OPTIONAL_MUTUAL"
 	c.keys(in, out, f)
+}
+
+// meshServer makes a server one of clients of the mesh: TLS is the mesh's, so that what comes in is HTTP, or bytes.
+func (c *checker) meshServer(in *serverTLS, out *Server, f *document.Field) {
+	kind := out.Kind
+	out.Mesh = true
+	if out.Kind = model.SocketHTTP; kind == model.SocketTLS {
+		out.Kind = model.SocketTCP
+	}
+	if in.CredentialName != "" || len(in.CredentialNames) > 0 || in.ServerCertificate != "" || len(in.TLSCertificates) > 0 {
+		c.add(f, "ISTIO_MUTUAL takes no certificate: it is the mesh's own TLS", "leave mode alone here, or write SIMPLE or MUTUAL")
+	}
 }
 
 // keys reads where certificates, keys and the clients' CA are.

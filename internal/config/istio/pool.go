@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/config/document"
@@ -58,6 +59,10 @@ func (c *checker) clientTLS(in *clientTLS, up *model.Upstream, t *Traffic, f *do
 	others := []string{"clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify"}
 	switch mode {
 	case "DISABLE", "ISTIO_MUTUAL":
+		if mode == "ISTIO_MUTUAL" {
+			// Istio's documentation of egress gateways has the name here; the mesh's own TLS needs none.
+			others = slices.DeleteFunc(others, func(name string) bool { return name == "sni" })
+		}
 		for _, name := range others {
 			if c.doc.Has(f.Key(name)) {
 				c.add(f.Key(name), "has no meaning with mode "+mode, "remove it, or write mode SIMPLE or MUTUAL")

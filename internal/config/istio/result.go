@@ -158,6 +158,7 @@ type Server struct {
 	Kind      model.SocketKind
 	Hosts     []ServerHost
 	Redirect  bool // to HTTPS, whatever is asked for
+	Mesh      bool // for clients of the mesh alone, whose proxies speak its own TLS (ISTIO_MUTUAL)
 	Keys      []TLSFiles
 	Mutual    bool   // clients need a certificate
 	Optional  bool   // clients may have one

@@ -29,6 +29,7 @@ func (p *Policy) Fields() []string {
 		add("retryAfter", u.RetryAfter != nil)
 		add("healthCheck", u.Health != nil)
 		add("loadBalancing", !u.Balance.IsZero())
+		add("egress", u.Egress != nil)
 	}
 	add("clients.proxyProtocol", p.Clients != nil)
 	return out

@@ -143,7 +143,7 @@ func checkBounds(t *testing.T, p *Policy) {
 	}
 	if u := p.Upstream; u != nil {
 		for _, target := range p.Targets {
-			if target.Kind != KindService {
+			if target.Kind != KindService && target.Kind != KindServiceEntry {
 				t.Errorf("endpoints of a %s", target.Kind)
 			}
 		}

@@ -15,7 +15,8 @@ type Policy struct {
 	Namespace string
 	Targets   []Target
 	Policy    *model.Policy   // nil: nothing is said of requests
-	Upstream  *model.Upstream // nil: nothing is said of endpoints; else all targets are Services
+	Upstream  *model.Upstream // nil: nothing is said of endpoints; else all targets are Services or ServiceEntries
+	EgressAt  Position        `json:",omitzero"` // where Upstream.Egress is written
 	Global    []Position      // where rate limits are said to be counted for all proxies
 	Asked     []AskedAt       `json:",omitempty"` // the services that rate limits ask
 
@@ -43,6 +44,9 @@ const (
 	KindHTTPRoute = "HTTPRoute"
 	KindGRPCRoute = "GRPCRoute"
 	KindGateway   = "Gateway"
+
+	// KindServiceEntry is Istio's, of networking.istio.io: the target is the services of its hosts.
+	KindServiceEntry = "ServiceEntry"
 )
 
 // Bounds of the lists of a document.
@@ -78,6 +82,9 @@ func Parse(d *document.Document) (*Policy, document.Problems) {
 		out.Asked = c.askedAt(out.Policy.Limits, f.Key("rateLimits"))
 	}
 	out.Upstream = c.upstream(&in.Spec, f)
+	if out.Upstream != nil && out.Upstream.Egress != nil {
+		out.EgressAt = c.position(f.Key("egress").Key("gateway"))
+	}
 	c.gatewayOnly(out.Targets, f)
 	out.Clients = c.clients(in.Spec.Clients, f.Key("clients"))
 	if out.Policy == nil && out.Upstream == nil && out.Clients == nil && !c.problems.Failed() {
@@ -96,7 +103,7 @@ func Parse(d *document.Document) (*Policy, document.Problems) {
 func (c *checker) serviceOnly(targets []Target, f *document.Field) {
 	other := -1
 	for i := range targets {
-		if targets[i].Kind != KindService {
+		if targets[i].Kind != KindService && targets[i].Kind != KindServiceEntry {
 			other = i
 			break
 		}
@@ -106,7 +113,7 @@ func (c *checker) serviceOnly(targets []Target, f *document.Field) {
 	}
 	for _, at := range []*document.Field{
 		f.Key("timeouts").Key("connect"), f.Key("retries").Key("budget"), f.Key("limits"),
-		f.Key("ejection"), f.Key("retryAfter"), f.Key("healthCheck"), f.Key("loadBalancing"),
+		f.Key("ejection"), f.Key("retryAfter"), f.Key("healthCheck"), f.Key("loadBalancing"), f.Key("egress"),
 	} {
 		if c.doc.Has(at) {
 			c.addKey(at, fmt.Sprintf("is of the endpoints of a Service, and the target %s %s is none", targets[other].Kind, targets[other].Name),

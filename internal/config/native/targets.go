@@ -9,7 +9,7 @@ import (
 
 func (c *checker) targets(refs []targetRef, f *document.Field) []Target {
 	if len(refs) == 0 {
-		c.add(f, "names no target", "name a Service, HTTPRoute, GRPCRoute or Gateway: {kind: Service, name: NAME}")
+		c.add(f, "names no target", "name a Service, ServiceEntry, HTTPRoute, GRPCRoute or Gateway: {kind: Service, name: NAME}")
 	}
 	c.atMost(len(refs), maxTargets, "targets", f)
 	type key struct{ kind, name, section string }
@@ -35,10 +35,10 @@ func (c *checker) targets(refs []targetRef, f *document.Field) []Target {
 func (c *checker) target(r *targetRef, f *document.Field) (Target, bool) {
 	before := len(c.problems)
 	t := Target{Kind: r.Kind, Name: r.Name, At: c.position(f.Key("name"))}
-	known := []string{KindService, KindHTTPRoute, KindGRPCRoute, KindGateway}
+	known := []string{KindService, KindServiceEntry, KindHTTPRoute, KindGRPCRoute, KindGateway}
 	switch {
 	case r.Kind == "":
-		c.add(f.Key("kind"), "is missing", "write Service, HTTPRoute, GRPCRoute or Gateway")
+		c.add(f.Key("kind"), "is missing", "write Service, ServiceEntry, HTTPRoute, GRPCRoute or Gateway")
 		return t, false
 	case c.enum(r.Kind, known, f.Key("kind")) != r.Kind:
 		return t, false
@@ -68,8 +68,11 @@ func (c *checker) target(r *targetRef, f *document.Field) (Target, bool) {
 // group wants the group of the kind, when one is written.
 func (c *checker) group(r *targetRef, f *document.Field) {
 	want := gateway.Group
-	if r.Kind == KindService {
+	switch r.Kind {
+	case KindService:
 		want = ""
+	case KindServiceEntry:
+		want = istioGroup
 	}
 	switch {
 	case r.Group == nil || *r.Group == want:
@@ -82,8 +85,8 @@ func (c *checker) group(r *targetRef, f *document.Field) {
 
 func (c *checker) section(r *targetRef, f *document.Field) {
 	switch why := document.CheckSubdomain(*r.SectionName); {
-	case r.Kind == KindService:
-		c.add(f, "is not supported in this version of Weft for a Service", "remove it: the policy is for all ports")
+	case r.Kind == KindService || r.Kind == KindServiceEntry:
+		c.add(f, "is not supported in this version of Weft for a "+r.Kind, "remove it: the policy is for all ports")
 	case why != "":
 		c.add(f, fmt.Sprintf("%q is no valid name of a section", clip(*r.SectionName)), why)
 	}

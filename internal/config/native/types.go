@@ -26,6 +26,11 @@ type spec struct {
 	SessionPersistence *sessionPersistence `json:"sessionPersistence"`
 	MirrorDiff         *mirrorDiff         `json:"mirrorDiff"`
 	Clients            *clients            `json:"clients"`
+	Egress             *egress             `json:"egress"`
+}
+
+type egress struct {
+	Gateway string `json:"gateway"`
 }
 
 type clients struct {

@@ -36,13 +36,16 @@ func (c *checker) upstream(s *spec, f *document.Field) *model.Upstream {
 	if s.RetryAfter != nil {
 		out.RetryAfter = &model.RetryAfter{Max: c.duration(s.RetryAfter.Max, time.Second, time.Hour, f.Key("retryAfter").Key("max"))}
 	}
+	if s.Egress != nil {
+		out.Egress = c.egress(s.Egress, f.Key("egress"))
+	}
 	if s.HealthCheck != nil {
 		out.Health = c.healthCheck(s.HealthCheck, f.Key("healthCheck"))
 	}
 	if s.LoadBalancing != nil {
 		out.Balance = c.balance(s.LoadBalancing, f.Key("loadBalancing"))
 	}
-	if out.Connections == (model.Connections{}) && out.Budget == nil && out.Ejection == nil && out.RetryAfter == nil && out.Health == nil && out.Balance.IsZero() {
+	if out.Connections == (model.Connections{}) && out.Budget == nil && out.Ejection == nil && out.RetryAfter == nil && out.Health == nil && out.Egress == nil && out.Balance.IsZero() {
 		return nil
 	}
 	return out

@@ -26,7 +26,13 @@ import (
 
 // JoinedOptions say how a gateway joins a mesh, whose control plane has its documents.
 type JoinedOptions struct {
-	Gateway string // NAMESPACE/NAME of the Gateway it serves; its identity has the same
+	As      string            // NAMESPACE/NAME of its identity and service; where Gateway is given, the same
+	Gateway string            // NAMESPACE/NAME of the Gateway it serves; "": Istio's Gateways that select Labels
+	Labels  map[string]string // of its proxy
+
+	// Inbound makes it a way out of the mesh, for the programs of the mesh, which reach it there; zero: it is none.
+	Inbound   netip.AddrPort
+	Advertise netip.Addr // at which others reach Inbound; zero: its own
 
 	// Control is where proxies reach the control plane, unix:///PATH or HOST:PORT, and TokenFile a join token.
 	// Without them Admin is asked for both, at each start of the proxy.
@@ -54,10 +60,10 @@ type JoinedOptions struct {
 }
 
 func (o *JoinedOptions) setDefaults() error {
-	namespace, name, ok := strings.Cut(o.Gateway, "/")
+	namespace, name, ok := strings.Cut(o.As, "/")
 	switch {
 	case !ok || !validLabel.MatchString(namespace) || !validLabel.MatchString(name):
-		return usage(fmt.Errorf("--gateway %q is not NAMESPACE/NAME of a Gateway", o.Gateway))
+		return usage(fmt.Errorf("%q is not NAMESPACE/NAME: --gateway, or --as, says which identity the gateway has", o.As))
 	case (o.Control == "") != (o.TokenFile == ""):
 		return usage(errors.New("--control and --token belong together: make a token with `weft token create -n " + namespace + " --account " + name + "`"))
 	}
@@ -92,7 +98,7 @@ func JoinedGateway(ctx context.Context, o JoinedOptions) error {
 	if err := o.setDefaults(); err != nil {
 		return err
 	}
-	namespace, name, _ := strings.Cut(o.Gateway, "/")
+	namespace, name, _ := strings.Cut(o.As, "/")
 	j := &joined{o: o, id: "gateway-" + namespace + "-" + name + "-" + randomSuffix()}
 	var err error
 	if j.path, err = findProxy(o.Proxy); err != nil {
@@ -127,7 +133,11 @@ func JoinedGateway(ctx context.Context, o JoinedOptions) error {
 			o.Logger.Warn("the proxy did not drain in time and was killed", "grace", o.Grace)
 		}
 	}()
-	o.Serving(slices.Sorted(maps.Values(ready.Sockets)))
+	at := slices.Sorted(maps.Values(ready.Sockets))
+	if ready.Inbound != "" {
+		at = append(at, ready.Inbound)
+	}
+	o.Serving(at)
 	j.supervise(ctx)
 	return nil
 }
@@ -196,20 +206,34 @@ func (j *joined) join(ctx context.Context) (control, token string, err error) {
 	if control = v.Msg.GetProxyAddress(); control == "" {
 		return "", "", unavailable(errors.New("the control plane tells no address for proxies: restart it with a proxy listener"))
 	}
-	namespace, name, _ := strings.Cut(j.o.Gateway, "/")
+	namespace, name, _ := strings.Cut(j.o.As, "/")
 	t, err := j.o.Admin.CreateJoinToken(ctx, connect.NewRequest(&adminv1.CreateJoinTokenRequest{Namespace: namespace, Account: name}))
 	if err != nil {
-		return "", "", fmt.Errorf("get a join token for %s: %w", j.o.Gateway, err)
+		return "", "", fmt.Errorf("get a join token for %s: %w", j.o.As, err)
 	}
 	return control, j.dir.tokenFile(), j.dir.writeToken(t.Msg.GetToken())
 }
 
 // args is the proxy's command line.
 func (j *joined) args(control, token string) []string {
-	_, name, _ := strings.Cut(j.o.Gateway, "/")
+	_, name, _ := strings.Cut(j.o.As, "/")
 	args := []string{
-		"--control", control, "--token", token, "--id", j.id, "--service", name, "--gateway", j.o.Gateway,
+		"--control", control, "--token", token, "--id", j.id, "--service", name,
 		"--loops", strconv.Itoa(j.o.Loops), "--log-level", j.o.LogLevel, "--ready-fd", "3",
+	}
+	if j.o.Gateway != "" {
+		args = append(args, "--gateway", j.o.Gateway)
+	} else {
+		args = append(args, "--selected")
+	}
+	for _, k := range slices.Sorted(maps.Keys(j.o.Labels)) {
+		args = append(args, "--label", k+"="+j.o.Labels[k])
+	}
+	if j.o.Inbound.IsValid() {
+		args = append(args, "--egress", "--inbound", j.o.Inbound.String())
+		if j.o.Advertise.IsValid() {
+			args = append(args, "--advertise", j.o.Advertise.String())
+		}
 	}
 	for _, ip := range j.o.Bind {
 		args = append(args, "--bind", ip.String())

@@ -2874,11 +2874,14 @@ type ExplainRequest struct {
 	// A request that happened, by the id tap printed ...
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// ... or one that might.
-	From          string            `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // NAMESPACE/SERVICE whose proxy decides; "" for any
-	To            string            `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // SERVICE[.NAMESPACE][:PORT]
-	Method        string            `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
-	Path          string            `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
-	Headers       []*v1.HeaderValue `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	From    string            `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // NAMESPACE/SERVICE whose proxy decides; "" for any
+	To      string            `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // SERVICE[.NAMESPACE][:PORT]
+	Method  string            `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	Path    string            `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	Headers []*v1.HeaderValue `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	// A request from outside, or by an egress gateway, in place of from and to: what the gateway does with it.
+	Gateway       string `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"` // NAMESPACE/NAME: of a Gateway, or what a gateway that Istio's Gateways select was started as
+	Url           string `protobuf:"bytes,8,opt,name=url,proto3" json:"url,omitempty"`         // http://HOST[:PORT], https://..., tcp://... or tls://...
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2953,6 +2956,20 @@ func (x *ExplainRequest) GetHeaders() []*v1.HeaderValue {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *ExplainRequest) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
 }
 
 type ExplainResponse struct {
@@ -3815,7 +3832,7 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x12GetSnapshotRequest\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\")\n" +
 	"\x13GetSnapshotResponse\x12\x12\n" +
-	"\x04json\x18\x01 \x01(\tR\x04json\"\xb9\x01\n" +
+	"\x04json\x18\x01 \x01(\tR\x04json\"\xe5\x01\n" +
 	"\x0eExplainRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -3823,7 +3840,9 @@ const file_weft_admin_v1_admin_proto_rawDesc = "" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x16\n" +
 	"\x06method\x18\x04 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x05 \x01(\tR\x04path\x128\n" +
-	"\aheaders\x18\x06 \x03(\v2\x1e.weft.discovery.v1.HeaderValueR\aheaders\"\xa9\x01\n" +
+	"\aheaders\x18\x06 \x03(\v2\x1e.weft.discovery.v1.HeaderValueR\aheaders\x12\x18\n" +
+	"\agateway\x18\a \x01(\tR\agateway\x12\x10\n" +
+	"\x03url\x18\b \x01(\tR\x03url\"\xa9\x01\n" +
 	"\x0fExplainResponse\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\tR\arequest\x12\x14\n" +
 	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12\x1a\n" +

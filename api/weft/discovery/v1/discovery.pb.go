@@ -934,7 +934,7 @@ type Node struct {
 	Labels        map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Inbound       []*Inbound             `protobuf:"bytes,4,rep,name=inbound,proto3" json:"inbound,omitempty"`
 	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`     // of weft-proxy
-	Placement     string                 `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"` // "sidecar", "gateway", "node"
+	Placement     string                 `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"` // "sidecar", "gateway", "egress", "node"
 	Gateway       string                 `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"`     // NAMESPACE/NAME of the Gateway whose listeners the proxy serves; its identity has to have the same name
 	Bind          []string               `protobuf:"bytes,8,rep,name=bind,proto3" json:"bind,omitempty"`           // IP addresses of its listeners where the Gateway names none; none is the loopback
 	unknownFields protoimpl.UnknownFields
