@@ -97,7 +97,7 @@ func (x *exchange) reply(f *Failure) error {
 	h := &x.answer
 	h.Reset()
 	text := fmt.Sprintf("weft: %s: %v\n", f.Flag, f.Err)
-	web := x.req != nil && strings.HasPrefix(x.req.Get("content-type"), grpcPrefix+"-web")
+	web := x.req != nil && isGRPCWeb(x.req)
 	if x.req != nil && isGRPC(x.req) && (x.down.HTTP2() || web) {
 		h.Status = 200
 		// The request's own: clients that encode messages otherwise than by protobuf take no other for an answer.

@@ -4,13 +4,18 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -145,8 +150,46 @@ func TestGRPCResets(t *testing.T) {
 	}
 }
 
+// TestGRPCServerEndsAtTheDeadline: a server that resets a call it has begun to answer, because its deadline has passed,
+// is quicker than the client's own timer on a busy machine. The client is told so by the call's status.
+func TestGRPCServerEndsAtTheDeadline(t *testing.T) {
+	program := answering(t, http2.ErrCodeCancel, func(fr *http2.Framer, id uint32) {
+		var b bytes.Buffer
+		e := hpack.NewEncoder(&b)
+		_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+		_ = e.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
+		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(), EndHeaders: true})
+		_ = fr.WriteData(id, false, []byte{0, 0, 0, 0, 0})
+		time.Sleep(110 * time.Millisecond) // its own timer, for 100 ms
+	})
+	for _, shape := range []string{"gateway", "pair"} {
+		at := newLab(t).shape(shape, program, model.GRPC)
+		eventually(t, shape+": the reset comes before our own timer, and is told as a status", func() bool {
+			req, err := http.NewRequest("POST", "http://"+at.String()+"/a.B/C", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("content-type", "application/grpc")
+			req.Header.Set("te", "trailers")
+			req.Header.Set("grpc-timeout", "100m")
+			resp, err := h2Client(t).Do(req)
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return err == nil && len(body) == 5 && resp.Trailer.Get("grpc-status") == "4" && strings.Contains(resp.Trailer.Get("grpc-message"), "deadline")
+		})
+	}
+}
+
 // resetting is a program of HTTP/2 that resets each stream with a code.
 func resetting(t testing.TB, code http2.ErrCode) netip.AddrPort {
+	return answering(t, code, func(*http2.Framer, uint32) {})
+}
+
+// answering is resetting after some answer.
+func answering(t testing.TB, code http2.ErrCode, answer func(*http2.Framer, uint32)) netip.AddrPort {
 	return rawProgram(t, func(c *net.TCPConn, r *bufio.Reader) {
 		if _, err := r.Discard(len(http2.ClientPreface)); err != nil {
 			return
@@ -164,6 +207,7 @@ func resetting(t testing.TB, code http2.ErrCode) netip.AddrPort {
 					_ = fr.WriteSettingsAck()
 				}
 			case *http2.HeadersFrame:
+				answer(fr, f.StreamID)
 				_ = fr.WriteRSTStream(f.StreamID, code)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/message"
+	"github.com/weft-mesh/weft/internal/resilience"
 	"github.com/weft-mesh/weft/internal/route"
 )
 
@@ -150,6 +151,10 @@ func (x *exchange) cut(source bool, err error) *Failure {
 	if x.gone || !source {
 		return &Failure{"respond", statusClientGone, flagClientGone, err}
 	}
+	if x.deadline.By == resilience.ByCaller && x.deadlinePassed() {
+		x.late = true // the server, which knows the deadline too, was the first to act on it
+		return &Failure{"receive", x.rec.Status, flagDeadline, x.timeoutFailure().Err}
+	}
 	return &Failure{"receive", x.rec.Status, flagTruncated, fmt.Errorf("%s of %s: %w", x.ep.describe(), x.where(), err)}
 }
 
@@ -176,6 +181,13 @@ func (x *exchange) fail(f *Failure) {
 	}
 	_, raw := x.down.(*rawStream)
 	switch {
+	case x.answered && f.Flag == flagDeadline && !raw && x.down.HTTP2() && isGRPC(x.req) && !isGRPCWeb(x.req):
+		// The call's status is still to come, and says what a reset would not.
+		x.rec.GRPCStatus = grpcStatus(504)
+		text := fmt.Sprintf("weft: %s: %v", f.Flag, f.Err)
+		if err := x.down.SendTrailers([]message.Field{{Name: "grpc-status", Value: x.rec.GRPCStatus}, {Name: "grpc-message", Value: grpcMessage(text)}}); err != nil {
+			x.down.Abort(abortInternal)
+		}
 	case x.answered || raw: // a program's own protocol has no place for an answer of ours
 		x.down.Abort(abortInternal)
 	case f.Status == statusClientGone:

@@ -212,6 +212,10 @@ func (x *exchange) leave() {
 // grpcPrefix begins the media types of gRPC.
 const grpcPrefix = "application/grpc"
 
+func isGRPCWeb(h *message.Head) bool {
+	return strings.HasPrefix(h.Get("content-type"), grpcPrefix+"-web")
+}
+
 func isGRPC(h *message.Head) bool { return strings.HasPrefix(h.Get("content-type"), grpcPrefix) }
 
 // usesEWMA reports whether the latency of answers matters.
