@@ -44,9 +44,7 @@ func (w *told) DatagramError(err error)   { w.err <- err }
 func echoOn(t *testing.T, addr string, n int) (netip.AddrPort, []*Loop, []*echoing) {
 	t.Helper()
 	ln, err := ListenDatagrams(netip.MustParseAddrPort(addr), n)
-	if err != nil {
-		t.Skipf("%s: %v", addr, err)
-	}
+	lacking(t, err)
 	var loops []*Loop
 	var handlers []*echoing
 	for i := range n {
@@ -69,12 +67,21 @@ func echoOn(t *testing.T, addr string, n int) (netip.AddrPort, []*Loop, []*echoi
 	return ln.Addr(), loops, handlers
 }
 
+// lacking skips a test on a system without IPv6; any other error fails it.
+func lacking(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
 func udpClient(t *testing.T, to string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("udp", to)
-	if err != nil {
-		t.Skip(err)
-	}
+	lacking(t, err)
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	return c

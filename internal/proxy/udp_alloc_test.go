@@ -3,9 +3,7 @@
 package proxy
 
 import (
-	"math"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -39,18 +37,7 @@ func udpHop(t testing.TB) net.Conn {
 func TestUDPAllocatesNothing(t *testing.T) {
 	c := udpHop(t)
 	udpLoad(t, c, 500)
-	const datagrams, allowed = 5000, 250
-	least := uint64(math.MaxUint64)
-	for round := 0; round < 5 && least > allowed; round++ {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		udpLoad(t, c, datagrams)
-		runtime.ReadMemStats(&after)
-		least = min(least, after.Mallocs-before.Mallocs)
-	}
-	if least > allowed {
-		t.Errorf("at least %d allocations for %d datagrams", least, datagrams)
-	}
+	wantNoAllocations(t, 5000, func(n int) { udpLoad(t, c, n) })
 }
 
 // BenchmarkUDPHop is a datagram through an engine and back, with its client and its program in this process: "direct" is
