@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/h1"
 	"github.com/weft-mesh/weft/internal/h2"
+	"github.com/weft-mesh/weft/internal/telemetry"
 )
 
 // Failure is an answer the proxy makes itself, or a connection it cannot serve: where in the flow, what the
@@ -25,31 +26,31 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // The flags. Each stands in docs/reference/failures.md with its cause and remedy.
 const (
-	flagNoRoute      = "no_route"        // no rule of the service matches: 404
-	flagBadBackend   = "bad_backend"     // the rule names a backend that does not exist: 500
-	flagNoService    = "no_service"      // the address is no service of the mesh: 502
-	flagNoEndpoints  = "no_endpoints"    // nothing serves it: 503
-	flagNoEgress     = "no_egress"       // the gateway by which it leaves the mesh is not there: 503
-	flagConnect      = "connect_failed"  // no endpoint could be reached: 503
-	flagRefused      = "refused"         // the endpoint's proxy did not take the request: 503
-	flagReset        = "upstream_reset"  // the connection broke before the answer: 502
-	flagTruncated    = "upstream_cut"    // ... or within it: the client's stream is cut too
-	flagBadAnswer    = "bad_response"    // the answer was malformed: 502
-	flagClientGone   = "client_gone"     // the client left first: 499, nobody's failure
-	flagBadRequest   = "bad_request"     // malformed: 400, 431, ...
-	flagBadHandshake = "bad_handshake"   // a gateway's client did not complete TLS: no answer
-	flagTimeout      = "timeout"         // it took longer than a policy allows: 504
-	flagLimit        = "upstream_limit"  // a bound of the service was reached: 503
-	flagRateLimit    = "rate_limited"    // a rate limit said no: 429
-	flagDenied       = "denied"          // an authorization service said no: 403, or as it says
-	flagUnchecked    = "unchecked"       // a service that has to be asked first did not answer: 503
-	flagBudget       = "retry_budget"    // the answer stands because the budget for retries is used up
-	flagDeadline     = "deadline"        // the caller does not wait any longer: 504
-	flagFault        = "fault"           // made on purpose by a policy
-	flagOverload     = "overload"        // a bound was reached: 503
-	flagNotInbound   = "not_served_here" // the mesh request names a port this workload does not serve: 502
-	flagDraining     = "draining"        // shutting down: 503
-	flagInternal     = "internal"        // a defect of ours
+	flagNoRoute      = "no_route"                  // no rule of the service matches: 404
+	flagBadBackend   = "bad_backend"               // the rule names a backend that does not exist: 500
+	flagNoService    = "no_service"                // the address is no service of the mesh: 502
+	flagNoEndpoints  = "no_endpoints"              // nothing serves it: 503
+	flagNoEgress     = "no_egress"                 // the gateway by which it leaves the mesh is not there: 503
+	flagConnect      = "connect_failed"            // no endpoint could be reached: 503
+	flagRefused      = "refused"                   // the endpoint's proxy did not take the request: 503
+	flagReset        = "upstream_reset"            // the connection broke before the answer: 502
+	flagTruncated    = "upstream_cut"              // ... or within it: the client's stream is cut too
+	flagBadAnswer    = "bad_response"              // the answer was malformed: 502
+	flagClientGone   = telemetry.FailureClientGone // the client left first: 499, nobody's failure
+	flagBadRequest   = "bad_request"               // malformed: 400, 431, ...
+	flagBadHandshake = "bad_handshake"             // a gateway's client did not complete TLS: no answer
+	flagTimeout      = "timeout"                   // it took longer than a policy allows: 504
+	flagLimit        = "upstream_limit"            // a bound of the service was reached: 503
+	flagRateLimit    = "rate_limited"              // a rate limit said no: 429
+	flagDenied       = "denied"                    // an authorization service said no: 403, or as it says
+	flagUnchecked    = "unchecked"                 // a service that has to be asked first did not answer: 503
+	flagBudget       = "retry_budget"              // the answer stands because the budget for retries is used up
+	flagDeadline     = "deadline"                  // the caller does not wait any longer: 504
+	flagFault        = "fault"                     // made on purpose by a policy
+	flagOverload     = "overload"                  // a bound was reached: 503
+	flagNotInbound   = "not_served_here"           // the mesh request names a port this workload does not serve: 502
+	flagDraining     = "draining"                  // shutting down: 503
+	flagInternal     = "internal"                  // a defect of ours
 	statusClientGone = 499
 )
 

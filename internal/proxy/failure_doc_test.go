@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/weft-mesh/weft/internal/telemetry"
 )
 
 // flagsInUse returns the flags of failures that the engine sets, by the names of their constants.
@@ -33,8 +35,15 @@ func flagsInUse(t *testing.T) map[string]string {
 			case *ast.ValueSpec:
 				for i, id := range n.Names {
 					if i < len(n.Values) && strings.HasPrefix(id.Name, "flag") {
-						if lit, ok := n.Values[i].(*ast.BasicLit); ok && lit.Kind == gotoken.STRING {
-							values[id.Name], _ = strconv.Unquote(lit.Value)
+						switch v := n.Values[i].(type) {
+						case *ast.BasicLit:
+							if v.Kind == gotoken.STRING {
+								values[id.Name], _ = strconv.Unquote(v.Value)
+							}
+						case *ast.SelectorExpr:
+							if v.Sel.Name == "FailureClientGone" {
+								values[id.Name] = telemetry.FailureClientGone
+							}
 						}
 					}
 				}

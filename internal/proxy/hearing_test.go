@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
@@ -48,6 +49,56 @@ func TestSilentClientsThatSpeakHTTPAfterAll(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAGivenUpConnectionIsNobodysFailure: the proxy beside the program counts the connection that was made for a silent client
+// and given up when the client made requests, and a client that leaves within an answer, as no failures.
+func TestAGivenUpConnectionIsNobodysFailure(t *testing.T) {
+	accepted := make(chan struct{}, 8)
+	program := rawProgram(t, func(c *net.TCPConn, r *bufio.Reader) {
+		accepted <- struct{}{}
+		for {
+			head, err := readHead(r)
+			switch {
+			case err != nil:
+				return
+			case strings.HasPrefix(head, "GET /half "):
+				fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+			default:
+				fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+			}
+		}
+	})
+	p := newLab(t).pair(program, model.Auto)
+	c := dialRaw(t, p.at)
+	<-accepted
+	c.send("GET /a HTTP/1.1\r\nHost: web\r\n\r\n")
+	if resp, body := c.answer("GET"); resp.StatusCode != 200 || body != "1" {
+		t.Fatalf("%s %q", resp.Status, body)
+	}
+	c.send("GET /half HTTP/1.1\r\nHost: web\r\n\r\n")
+	if head, err := readHead(c.r); err != nil || !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+		t.Fatalf("%q %v", head, err)
+	}
+	if err := reset(c.TCPConn); err != nil {
+		t.Fatal(err)
+	}
+	for side, want := range map[*Engine]uint64{p.client: 2, p.server: 3} {
+		eventually(t, fmt.Sprintf("%d records are closed", want), func() bool {
+			return inAll(side, (*discoveryv1.Series).GetSuccess)+inAll(side, (*discoveryv1.Series).GetFailure) == want
+		})
+		if n := inAll(side, (*discoveryv1.Series).GetFailure); n != 0 {
+			t.Errorf("%d failures are counted: %v", n, side.Series(0, true))
+		}
+	}
+}
+
+// inAll adds up a figure of all series.
+func inAll(e *Engine, of func(*discoveryv1.Series) uint64) (n uint64) {
+	for _, s := range e.Series(0, true) {
+		n += of(s)
+	}
+	return n
 }
 
 // answerIDs answers requests with their IDs.

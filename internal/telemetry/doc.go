@@ -13,7 +13,7 @@
 //
 // A failure is: a 5xx; a gRPC status UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS, or
 // none at all; no answer or a truncated one; an answer the proxy made because it could not get one. What the
-// client caused is a success: other 4xx, and 499, a client that left first. Linkerd's list has
+// client caused is a success: other 4xx, and client_gone, a client that left first, before the answer (499) or within. Linkerd's list has
 // PERMISSION_DENIED too; here a denial is an answer like 403.
 //
 // # Access log

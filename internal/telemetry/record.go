@@ -11,6 +11,9 @@ import (
 // StatusClientGone is the status of a request whose client left before the answer was complete.
 const StatusClientGone = 499
 
+// FailureClientGone is the flag of a client that left first, whatever it had got until then.
+const FailureClientGone = "client_gone"
+
 // Record is one request, TCP connection or session of datagrams. It is opened by setting Start and closed by Recorder.Close,
 // exactly once; Reset makes it ready for another. The zero value is ready.
 type Record struct {
@@ -76,7 +79,7 @@ func (r *Record) key() *Key {
 // Failed says whether the outcome counts as a failure: see the package comment.
 func (r *Record) Failed() bool {
 	switch {
-	case r.Status == StatusClientGone:
+	case r.Status == StatusClientGone || r.Failure == FailureClientGone:
 		return false
 	case r.Status >= 500:
 		return true

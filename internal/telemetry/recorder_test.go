@@ -74,6 +74,7 @@ func TestOutcome(t *testing.T) {
 		{Record{Protocol: "http", Status: 200}, false},
 		{Record{Protocol: "http", Status: 404, Failure: "no_route"}, false},
 		{Record{Protocol: "http", Status: 499, Failure: "client_gone"}, false},
+		{Record{Protocol: "http", Status: 200, Failure: "client_gone"}, false},
 		{Record{Protocol: "http", Status: 500}, true},
 		{Record{Protocol: "http", Status: 200, Failure: "truncated"}, true},
 		{Record{Protocol: "http"}, true},
@@ -86,10 +87,12 @@ func TestOutcome(t *testing.T) {
 		{Record{Protocol: "grpc", Status: 200, GRPCStatus: "evil"}, true},
 		{Record{Protocol: "grpc", Status: 200}, true},
 		{Record{Protocol: "grpc", Status: 499}, false},
+		{Record{Protocol: "grpc", Status: 200, Failure: "client_gone"}, false},
 		{Record{Protocol: "grpc", Status: 503}, true},
 		{Record{Protocol: "tcp"}, false},
 		{Record{Protocol: "tcp", Failure: "connect", Status: 502}, true},
 		{Record{Protocol: "tcp", Failure: "reset"}, true},
+		{Record{Protocol: "tcp", Failure: "client_gone", Status: 200}, false},
 	}
 	for _, tt := range tests {
 		if got := tt.rec.Failed(); got != tt.fail {
