@@ -10,6 +10,10 @@ TOOL    := go tool -modfile=$(CURDIR)/tools/go.mod
 ARGS    ?=
 PKG     ?= ./...
 FUZZTIME ?= 20s
+# How often up to three failing tests are run again; a file that is told which were. CI sets them.
+RERUNS  ?= 0
+RERAN   ?= /dev/null
+SUM      = $(TOOL) gotestsum --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 --rerun-fails-report=$(RERAN)
 # Packages with goroutines or event loops, which is most of them.
 RACE    ?= ./internal/... ./samples/...
 
@@ -28,12 +32,12 @@ demo: build ## run BookInfo through a mesh on this machine; ARGS=--check proves 
 
 .PHONY: test
 test: ## run all tests of this module, with the runner's own summary last; PKG=./internal/route/... for fewer
-	$(TOOL) gotestsum --format pkgname -- -timeout 10m $(PKG)
+	$(SUM) --format pkgname --packages='$(PKG)' -- -timeout 10m
 
 .PHONY: race
 race: ## run the tests of packages with concurrency under the race detector (needs gcc)
 	@command -v gcc >/dev/null || { echo 'race: skipped: the race detector links with gcc, which is not installed (apt-get install gcc libc6-dev)'; exit 0; }; \
-	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -timeout 15m $(RACE)
+	CGO_ENABLED=1 $(SUM) --format pkgname --packages='$(RACE)' -- -race -timeout 15m
 
 .PHONY: e2e
 e2e: build ## run the black-box tests against bin/ (root and cgroup2 for eBPF capture)
@@ -46,12 +50,12 @@ conformance: build ## run the suites of other projects against bin/
 # A suite is a folder of tests; it may be a module of its own where its dependencies are heavy.
 define suite
 if [ ! -d $(1) ]; then echo "$(1): there are no such tests in this version" >&2; exit 1; fi; \
-cd $(1); WEFT_BIN=$(CURDIR)/bin $(TOOL) gotestsum --format testname -- -count=1 -timeout 15m ./...
+cd $(1); WEFT_BIN=$(CURDIR)/bin $(SUM) --format testname --packages=./... -- -count=1 -timeout 15m
 endef
 
 .PHONY: portable
 portable: ## test the engine on the scheduler without epoll, and build the proxy for another system
-	$(TOOL) gotestsum --format pkgname -- -tags weft_goroutines -timeout 10m ./internal/loop ./internal/proxy
+	$(SUM) --format pkgname --packages='./internal/loop ./internal/proxy' -- -tags weft_goroutines -timeout 10m
 	GOOS=darwin CGO_ENABLED=0 go build -o /dev/null ./cmd/weft-proxy
 
 .PHONY: fuzz
