@@ -51,7 +51,14 @@ func grpcServer(port string) error {
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer()
+	// A server whose timer is first says what its client would.
+	s := grpc.NewServer(grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		err := handle(srv, ss)
+		if ss.Context().Err() != nil {
+			err = status.FromContextError(ss.Context().Err()).Err()
+		}
+		return err
+	}))
 	h := health.NewServer()
 	h.SetServingStatus("weft", healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(s, h)
