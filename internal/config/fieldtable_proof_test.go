@@ -13,7 +13,7 @@ import (
 func proofDirs() map[string]string {
 	return map[string]string{
 		"agent": "../agent", "config": ".", "istio": "istio", "native": "native", "balance": "../balance", "proxy": "../proxy",
-		"resilience": "../resilience", "route": "../route", "e2e": "../../test/e2e", "conformance": "../../test/conformance",
+		"resilience": "../resilience", "route": "../route", "model": "../model", "e2e": "../../test/e2e", "conformance": "../../test/conformance",
 	}
 }
 

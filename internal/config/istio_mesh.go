@@ -168,7 +168,7 @@ func (c *istioCompiler) addRule(n model.ServiceName, r *Resource, d *istio.Desti
 			}
 			merged.Subsets[name] = s
 		}
-		if d.Traffic.Upstream != nil || len(d.Traffic.Ports) > 0 || d.Traffic.Idle > 0 {
+		if d.Traffic.Upstream != nil || len(d.Traffic.Ports) > 0 {
 			c.warnOnce(r, d.Host.At, fmt.Sprintf("trafficPolicy has no effect: %s is for the same host, and was first", old.Key), "write it there")
 		}
 		both := *old
@@ -241,11 +241,7 @@ func (c *istioCompiler) clients(n model.ServiceName) []string {
 func (c *istioCompiler) view(s *model.Service, client string) clientView {
 	out := clientView{rules: s.Rules, policy: s.Policy, upstream: s.Upstream}
 	if d, r := c.ruleFor(s.Name, client); d != nil {
-		up, idle := c.upstream(r, &d.Traffic, s)
-		out.upstream = model.MergeUpstream(s.Upstream, up)
-		if idle > 0 {
-			out.policy = model.MergePolicy(s.Policy, &model.Policy{Ref: up.Ref, IdleTimeout: idle})
-		}
+		out.upstream = model.MergeUpstream(s.Upstream, c.upstream(r, &d.Traffic, s))
 	}
 	if len(s.Rules) == 0 {
 		for _, r := range c.virtual[s.Name] {

@@ -1,18 +1,18 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
-	"reflect"
-	"time"
+	"slices"
 
 	"github.com/weft-mesh/weft/internal/config/istio"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// upstream returns what a trafficPolicy says of a service, nil if nothing, and the idle timeout of TCP connections.
-func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service) (*model.Upstream, time.Duration) {
+// upstream returns what a trafficPolicy says of a service, nil if nothing.
+func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service) *model.Upstream {
 	warn := func(at istio.Position, message, remedy string) { c.warnOnce(r, at, message, remedy) }
-	up, idle := traffic(r, t, s, warn)
+	up := traffic(r, t, s, warn)
 	if up != nil && up.TLS != nil {
 		files := tlsFiles(t, up.TLS)
 		if files != (istio.TLSFiles{At: files.At, Mutual: files.Mutual}) {
@@ -22,7 +22,7 @@ func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service
 		out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
 		up = &out
 	}
-	return up, idle
+	return up
 }
 
 // named completes whom a certificate has to name: the host, and what its ServiceEntry says (Istio,
@@ -38,18 +38,16 @@ func (c *istioCompiler) named(in *model.UpstreamTLS, n model.ServiceName) *model
 	return &out
 }
 
-// traffic returns what a trafficPolicy says of a service: for its only port where that has settings of its own.
-func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio.Position, message, remedy string)) (*model.Upstream, time.Duration) {
-	up, idle := t.Upstream, t.Idle
+// traffic returns what a trafficPolicy says of a service, and of single ports of it.
+func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio.Position, message, remedy string)) *model.Upstream {
+	up := t.Upstream
 	for i := range t.Ports {
 		p := &t.Ports[i]
 		switch {
 		case len(s.Ports) == 1 && s.Ports[0].Number == p.Port:
-			up, idle = portUpstream(t, p), p.Traffic.Idle
-		case len(s.Ports) > 1 && onlyTLS(&p.Traffic) && hasPort(s, p.Port):
-			up = portTLS(up, p, warn)
-		case len(s.Ports) > 1:
-			warn(p.At, fmt.Sprintf("service %s has several ports, and settings for one of them but tls are not supported in this version of Weft", s.Name), "write them for all ports")
+			up = portUpstream(t, p)
+		case hasPort(s, p.Port):
+			up = ofPort(portTLS(up, p, s, warn), p)
 		default:
 			warn(p.At, fmt.Sprintf("service %s has no port %d", s.Name, p.Port), portRemedy(s))
 		}
@@ -60,14 +58,10 @@ func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio
 	if up != nil && up.TLS != nil && meshEndpoints(s) {
 		warn(t.Files.At, fmt.Sprintf("has no effect on the endpoints of %s that are of the mesh: they are reached by its own TLS always", s.Name), "remove it")
 	}
-	if idle > 0 && !opaque(s) {
-		warn(istio.Position{Line: r.Line}, fmt.Sprintf("connectionPool.tcp.idleTimeout is without effect: service %s has ports that are not TCP", s.Name), "write http.idleTimeout for HTTP")
-		idle = 0
+	if up != nil && up.Connections.TCPIdle > 0 && !carriesTCP(s) {
+		warn(istio.Position{Line: r.Line}, fmt.Sprintf("connectionPool.tcp.idleTimeout is without effect: all ports of service %s carry HTTP", s.Name), "write http.idleTimeout for HTTP")
 	}
-	if idle > 0 && up == nil {
-		up = &model.Upstream{}
-	}
-	return up, idle
+	return up
 }
 
 // tlsFiles returns the files of what a trafficPolicy, or the settings of a port, says of TLS.
@@ -94,22 +88,35 @@ func withFiles(in *model.UpstreamTLS, files *istio.TLSFiles) *model.UpstreamTLS 
 	return &out
 }
 
-// onlyTLS reports whether settings of a port say nothing but how TLS is begun.
-func onlyTLS(t *istio.Traffic) bool {
-	if t.Upstream == nil {
-		return t.Mutual || t.Plain
-	}
-	rest := *t.Upstream
-	rest.TLS, rest.Ref = nil, model.PolicyRef{}
-	return reflect.DeepEqual(rest, model.Upstream{}) && t.Idle == 0 && t.Upstream.TLS != nil
-}
-
 func hasPort(s *model.Service, port uint16) bool { _, ok := s.Port(port); return ok }
 
-// portTLS adds the TLS of one port of several. One service has one way to begin TLS.
-func portTLS(up *model.Upstream, p *istio.PortTraffic, warn func(at istio.Position, message, remedy string)) *model.Upstream {
-	if p.Traffic.Upstream == nil || p.Traffic.Upstream.TLS == nil {
+// ofPort adds what else is said of one port of several: it holds whole, in place of what is said of all of them (Istio,
+// PortTrafficPolicy: fields left out have their defaults).
+func ofPort(up *model.Upstream, p *istio.PortTraffic) *model.Upstream {
+	one := model.PortUpstream{Port: p.Port, Only: true}
+	out := model.Upstream{}
+	if from := p.Traffic.Upstream; from != nil {
+		one.Balance, one.Ejection, one.Connections = from.Balance, from.Ejection, from.Connections
+		out.Ref = from.Ref
+	}
+	said := !one.Balance.IsZero() || one.Ejection != nil || one.Connections != (model.Connections{})
+	if up != nil {
+		out = *up
+		said = said || !up.Balance.IsZero() || up.Ejection != nil || up.Connections != (model.Connections{})
+	}
+	if !said || slices.ContainsFunc(out.Ports, func(x model.PortUpstream) bool { return x.Port == p.Port }) {
 		return up
+	}
+	out.Ports = append(slices.Clip(out.Ports), one)
+	slices.SortFunc(out.Ports, func(a, b model.PortUpstream) int { return cmp.Compare(a.Port, b.Port) })
+	return &out
+}
+
+// portTLS adds the TLS of one port of several, or takes that of all of them from a port that has settings without.
+// One service has one way to begin TLS.
+func portTLS(up *model.Upstream, p *istio.PortTraffic, s *model.Service, warn func(at istio.Position, message, remedy string)) *model.Upstream {
+	if p.Traffic.Upstream == nil || p.Traffic.Upstream.TLS == nil {
+		return withoutTLS(up, p.Port, s)
 	}
 	out := model.Upstream{Ref: p.Traffic.Upstream.Ref}
 	if up != nil {
@@ -122,6 +129,25 @@ func portTLS(up *model.Upstream, p *istio.PortTraffic, warn func(at istio.Positi
 	tls := *p.Traffic.Upstream.TLS
 	tls.Ports = []uint16{p.Port}
 	out.TLS = &tls
+	return &out
+}
+
+// withoutTLS leaves a port out of the TLS of all of them.
+func withoutTLS(up *model.Upstream, port uint16, s *model.Service) *model.Upstream {
+	if up == nil || up.TLS == nil {
+		return up
+	}
+	tls, out := *up.TLS, *up
+	ports := tls.Ports
+	if len(ports) == 0 {
+		for _, p := range s.Ports {
+			ports = append(ports, p.Number)
+		}
+	}
+	tls.Ports = slices.DeleteFunc(slices.Clone(ports), func(n uint16) bool { return n == port })
+	if out.TLS = &tls; len(tls.Ports) == 0 {
+		out.TLS = nil
+	}
 	return &out
 }
 
@@ -150,12 +176,7 @@ func meshEndpoints(s *model.Service) bool {
 	return false
 }
 
-// opaque reports whether all ports of a service are of bytes that no rule looks into.
-func opaque(s *model.Service) bool {
-	for _, p := range s.Ports {
-		if p.Protocol != model.TCP {
-			return false
-		}
-	}
-	return len(s.Ports) > 0
+// carriesTCP reports whether a port of a service may carry bytes that no rule looks into.
+func carriesTCP(s *model.Service) bool {
+	return slices.ContainsFunc(s.Ports, func(p model.Port) bool { return p.Protocol == model.TCP || p.Protocol == model.Auto })
 }

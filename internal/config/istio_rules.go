@@ -187,7 +187,7 @@ func (m *meshResolver) destination(d istio.Destination, namespace string) (model
 		return b, &failure{ReasonBackendNotFound, fmt.Sprintf("%s has no subset %s", r.Key, d.Subset)}, nearestSubset(rule, d.Subset)
 	}
 	b.Subset = subset.Labels
-	b.Upstream, _ = m.upstream(r, &subset.Traffic, s)
+	b.Upstream = m.upstream(r, &subset.Traffic, s)
 	return b, nil, ""
 }
 

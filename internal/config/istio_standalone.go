@@ -301,11 +301,7 @@ func (e *istioEdge) finish() {
 	for i := range *services {
 		s := &(*services)[i]
 		if d, r := e.rules.ruleFor(s.Name, e.home); d != nil {
-			up, idle := e.upstream(r, &d.Traffic, s)
-			s.Upstream = model.MergeUpstream(s.Upstream, up)
-			if idle > 0 {
-				s.Policy = model.MergePolicy(s.Policy, &model.Policy{Ref: up.Ref, IdleTimeout: idle})
-			}
+			s.Upstream = model.MergeUpstream(s.Upstream, e.upstream(r, &d.Traffic, s))
 		}
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(e.sockets), netip.AddrPort.Compare) {

@@ -3,7 +3,6 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
-	"time"
 
 	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/config/istio"
@@ -11,15 +10,15 @@ import (
 )
 
 // upstream is istioCompiler.upstream at a gateway, which reads files and Secrets.
-func (e *istioEdge) upstream(r *Resource, t *istio.Traffic, s *model.Service) (*model.Upstream, time.Duration) {
-	up, idle := traffic(r, t, s, func(at istio.Position, message, remedy string) { e.rules.warnOnce(r, at, message, remedy) })
+func (e *istioEdge) upstream(r *Resource, t *istio.Traffic, s *model.Service) *model.Upstream {
+	up := traffic(r, t, s, func(at istio.Position, message, remedy string) { e.rules.warnOnce(r, at, message, remedy) })
 	if up == nil || up.TLS == nil {
-		return up, idle
+		return up
 	}
 	out := *up
 	out.TLS = e.rules.named(up.TLS, s.Name)
 	e.clientFiles(r, &t.Files, out.TLS)
-	return &out, idle
+	return &out
 }
 
 // completeTLS reads what the policy of a subset names.
@@ -29,8 +28,7 @@ func (e *istioEdge) completeTLS(s *model.Service, up *model.Upstream, d istio.De
 		return up
 	}
 	subset := rule.Subsets[d.Subset]
-	out, _ := e.upstream(r, &subset.Traffic, s)
-	return out
+	return e.upstream(r, &subset.Traffic, s)
 }
 
 // clientFiles reads CA and client certificate. What cannot be read is an error: what runs is to go on.

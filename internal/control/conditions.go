@@ -122,6 +122,9 @@ func (e *explanation) pool(proxy string, p *discoveryv1.PoolState, now time.Time
 	if len(p.GetSubset()) > 0 {
 		of += fmt.Sprintf(" (subset %v)", p.GetSubset())
 	}
+	if p.GetPort() != 0 {
+		of += fmt.Sprintf(" (port %d)", p.GetPort())
+	}
 	for _, x := range p.GetOut() {
 		how := fmt.Sprintf("%s leaves %s of %s out: %s", proxy, x.GetId(), of, x.GetState())
 		if x.GetUntil() != nil {

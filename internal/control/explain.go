@@ -157,8 +157,9 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 	if len(s.Rules) == 0 {
 		e.step("route", true, "default", "the service has no rules: straight to its endpoints", model.RuleRef{})
 		e.policy(s.Policy)
-		e.upstream(&s, s.Upstream)
-		if e.endpoints(&s, port, nil, s.Upstream); e.out.Outcome == "" {
+		up := s.Upstream.OfPort(port)
+		e.upstream(&s, up)
+		if e.endpoints(&s, port, nil, up); e.out.Outcome == "" {
 			e.out.Outcome = "sent to " + name.String()
 		}
 		return
@@ -214,7 +215,7 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 			to = b.Port
 		}
 		if s := e.mesh.Services[b.Service]; s != nil && b.Weight > 0 {
-			up := model.MergeUpstream(b.Upstream, s.Upstream)
+			up := model.MergeUpstream(b.Upstream, s.Upstream).OfPort(to)
 			e.modifies("request header", &b.Request, r.Ref)
 			e.modifies("answer header", &b.Response, r.Ref)
 			e.upstream(s, up)

@@ -246,8 +246,9 @@ func (e *explanation) leaves(g *explainedGateway, at place) bool {
 		}
 		e.step("service", true, n.String(), "leaves the mesh by this gateway; its clients' rules were theirs to follow", policyRef(s.Upstream.Ref))
 		e.within = "at the gateway: "
-		e.upstream(s, s.Upstream)
-		e.endpoints(s, at.port, nil, s.Upstream)
+		up := s.Upstream.OfPort(at.port)
+		e.upstream(s, up)
+		e.endpoints(s, at.port, nil, up)
 		e.within = ""
 		if e.out.Outcome == "" {
 			e.out.Outcome = "sent to " + n.String()

@@ -53,6 +53,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	out.TLS = cmp.Or(out.TLS, general.TLS)
 	out.Egress = cmp.Or(out.Egress, general.Egress)
 	out.ProxyHeader = cmp.Or(out.ProxyHeader, general.ProxyHeader)
+	out.Ports = mergePorts(specific, general)
 	c, g := &out.Connections, &general.Connections
 	c.Max = cmp.Or(c.Max, g.Max)
 	c.Requests = cmp.Or(c.Requests, g.Requests)
@@ -63,6 +64,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, g.ConnectTimeout)
 	c.Idle = cmp.Or(c.Idle, g.Idle)
 	c.MaxAge = cmp.Or(c.MaxAge, g.MaxAge)
+	c.TCPIdle = cmp.Or(c.TCPIdle, g.TCPIdle)
 	c.KeepAlive = cmp.Or(c.KeepAlive, g.KeepAlive)
 	return &out
 }

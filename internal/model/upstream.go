@@ -16,6 +16,8 @@ type Upstream struct {
 	TLS         *UpstreamTLS `json:"tls,omitempty"`         // to endpoints outside the mesh
 	Egress      *Egress      `json:"egress,omitempty"`      // how endpoints outside the mesh are come to; nil: directly
 	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
+
+	Ports []PortUpstream `json:"ports,omitempty"` // what holds for single ports, by number; each once
 }
 
 // Egress is the way out of the mesh: requests go to the proxies of a gateway, which reach the endpoints.
@@ -145,6 +147,7 @@ type Connections struct {
 	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"` // 3 s
 	Idle           time.Duration `json:"idle,omitempty"`           // how long an unused one is kept; 60 s
 	MaxAge         time.Duration `json:"maxAge,omitempty"`         // no bound
+	TCPIdle        time.Duration `json:"tcpIdle,omitempty"`        // how long a TCP connection may be silent, where its Policy does not say; no bound
 	KeepAlive      *KeepAlive    `json:"keepAlive,omitempty"`
 }
 

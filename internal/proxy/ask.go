@@ -51,8 +51,8 @@ func (x *exchange) ask(q *inquiry, s *service, port uint16, timeout time.Duratio
 	}
 	c := w.newExchange(&origin{kind: fromQuestion, remote: x.o.remote, service: s.Name, port: port}, q)
 	q.x, c.req = c, &q.head
-	c.aim(s, s.pool, nil)
-	c.service, c.port, c.tport = s, port, port
+	c.aim(s, s.pool, nil, port)
+	c.service, c.port = s, port
 	c.deadline = resilience.NewDeadline(0, false, timeout)
 	t := w.loop.Current()
 	q.waiting = func() { w.loop.Wake(t) }

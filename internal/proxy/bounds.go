@@ -125,11 +125,17 @@ func (ep *endpoint) tune(raw *loop.Conn) {
 // watchIdle ends an exchange in which no content has come or gone for a time, as a policy says. It looks four times
 // in that time.
 func (x *exchange) watchIdle() {
-	if x.plan == nil || x.plan.idle == 0 {
+	if x.plan != nil {
+		x.idleLimit = x.plan.idle
+	}
+	if x.opaque && x.idleLimit == 0 && x.set != nil && x.set.pool.upstream != nil {
+		x.idleLimit = x.set.pool.upstream.Connections.TCPIdle
+	}
+	if x.idleLimit == 0 {
 		return
 	}
 	x.quiet, x.carried = 0, 0
-	x.w.loop.AfterFunc(&x.idleTimer, x.plan.idle/idleLooks, x.onIdle)
+	x.w.loop.AfterFunc(&x.idleTimer, x.idleLimit/idleLooks, x.onIdle)
 }
 
 const idleLooks = 4
@@ -145,5 +151,20 @@ func (x *exchange) whenIdle() {
 		x.interrupt()
 		return
 	}
-	x.w.loop.AfterFunc(&x.idleTimer, x.plan.idle/idleLooks, x.onIdle)
+	x.w.loop.AfterFunc(&x.idleTimer, x.idleLimit/idleLooks, x.onIdle)
+}
+
+// watchAge ends a connection of bytes when it is as old as a policy allows; what carries requests is not used for more
+// of them then (see worn).
+func (x *exchange) watchAge() {
+	if !x.opaque || x.set == nil || x.set.pool.upstream == nil {
+		return
+	}
+	if age := x.set.pool.upstream.Connections.MaxAge; age > 0 {
+		x.limit = age
+		x.w.loop.AfterFunc(&x.timer, age, func() {
+			x.aged = true
+			x.interrupt()
+		})
+	}
 }

@@ -40,7 +40,7 @@ func (e *Engine) Conditions(services []model.ServiceName) []*discoveryv1.PoolSta
 				s := own[set.pool.key]
 				if s == nil {
 					s = &discoveryv1.PoolState{
-						Service: set.pool.service.Name.String(), Subset: set.pool.subset, Endpoints: uint32(len(set.all)), Loops: 1,
+						Service: set.pool.service.Name.String(), Subset: set.pool.subset, Port: uint32(set.pool.port), Endpoints: uint32(len(set.all)), Loops: 1,
 					}
 					own[set.pool.key] = s
 				}

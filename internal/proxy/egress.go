@@ -82,8 +82,8 @@ func (x *exchange) routeOut(via, target string) (out bool, f *Failure) {
 		if s == nil {
 			return true, &Failure{"route", 503, flagNotInbound, fmt.Errorf("service %s does not leave the mesh by this gateway", clipText(target))}
 		}
-		x.service, x.tport = s, x.port
-		x.aim(s, s.pool, s.limits)
+		x.service = s
+		x.aim(s, s.pool, s.limits, x.port)
 		return true, nil
 	}
 	socket := c.meshSockets[x.port]

@@ -91,22 +91,23 @@ func (c *checker) run() {
 
 // tellHealth makes every loop know.
 func (ep *endpoint) tellHealth(sick bool) {
-	ep.setHealth(sick)
 	key := keyOf(ep.model)
+	ep.w.setHealth(key, sick)
 	for _, w := range ep.w.e.workers {
 		if w != ep.w {
-			w.loop.Post(func() {
-				if other := w.endpoints[key]; other != nil {
-					other.setHealth(sick)
-				}
-			})
+			w.loop.Post(func() { w.setHealth(key, sick) })
 		}
 	}
 }
 
-func (ep *endpoint) setHealth(sick bool) {
-	ep.sick = sick
-	for _, set := range ep.w.sets {
+// setHealth notes it of an endpoint, by whatever connections it is reached.
+func (w *worker) setHealth(key endpointKey, sick bool) {
+	for k, ep := range w.endpoints {
+		if k.own = ""; k == key {
+			ep.sick = sick
+		}
+	}
+	for _, set := range w.sets {
 		if set.chooser != nil {
 			set.chooser.Invalidate()
 		}

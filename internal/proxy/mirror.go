@@ -51,11 +51,11 @@ func (w *worker) mirror(s *shadow, o *origin, m *mirror) {
 	w.mirroring++
 	c := w.newExchange(&origin{kind: fromMirror, remote: o.remote, service: m.Service, port: m.Port}, s)
 	s.x, c.req = c, &s.head
-	c.aim(m.service, m.pool, nil)
-	if c.service, c.tport = m.service, m.Port; m.Port == 0 && len(m.service.Ports) > 0 {
-		c.tport = m.service.Ports[0].Number
+	c.service, c.port = m.service, m.Port
+	if m.Port == 0 && len(m.service.Ports) > 0 {
+		c.port = m.service.Ports[0].Number
 	}
-	c.port = c.tport
+	c.aim(m.service, m.pool, nil, c.port)
 	w.loop.Go(func() {
 		c.serve()
 		if s.diff != nil {

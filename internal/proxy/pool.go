@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +19,10 @@ type pool struct {
 	upstream *model.Upstream // nil: defaults
 
 	datagrams bool // endpoints for datagrams; else those for connections
+
+	port  uint16  // of a policy of its own, for whose requests alone it is; 0: all others
+	ports []*pool // those, of this one
+	own   string  // whose connections are its own, as they are made otherwise than the service's; "": they are shared
 
 	key     string // what makes two pools of different snapshots the same
 	members []*model.Endpoint
@@ -41,14 +43,12 @@ func (c *config) newPool(s *service, subset map[string]string, up *model.Upstrea
 
 // fill finds the members of a pool and compiles how they are chosen.
 func (c *config) fill(p *pool) (*pool, error) {
-	s, subset, up := p.service, p.subset, p.upstream
+	s, up := p.service, p.upstream
 	p.index = len(c.pools)
-	if p.datagrams {
-		p.key = "udp\x00" + p.key
+	if p.port == 0 {
+		p.name()
 	}
-	for _, name := range slices.Sorted(maps.Keys(subset)) {
-		p.key += "\x00" + name + "\x00" + subset[name]
-	}
+	p.separate()
 	for i := range s.Endpoints {
 		if m := &s.Endpoints[i]; p.has(m) {
 			p.members = append(p.members, m)
@@ -73,7 +73,7 @@ func (c *config) fill(p *pool) (*pool, error) {
 		}
 	}
 	c.pools = append(c.pools, p)
-	return p, nil
+	return p, c.fillPorts(p)
 }
 
 // has reports whether an endpoint belongs to the pool.
@@ -86,6 +86,9 @@ func (p *pool) has(m *model.Endpoint) bool {
 		if m.Labels[name] != value {
 			return false
 		}
+	}
+	if p.port != 0 && !servesPort(m, p.port) {
+		return false
 	}
 	return !m.Draining && m.Address.IsValid() // a name is looked up by whoever hands the snapshot over
 }

@@ -104,6 +104,7 @@ func (x *exchange) tunnel(h *message.Head) *Failure {
 		return x.clientFailure(err)
 	}
 	x.connected()
+	x.watchAge()
 	x.up.OnGone(x.upGone)
 	x.startUpload()
 	source, err := pump(x.down, x.up, &x.rec.ResponseBytes)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,8 +25,7 @@ func (x *exchange) route() *Failure {
 	if f := x.resolve(); f != nil || x.fixed != nil {
 		return f
 	}
-	x.aim(x.service, x.service.pool, x.service.plan)
-	if x.tport = x.port; len(x.service.rules) == 0 {
+	if x.aim(x.service, x.service.pool, x.service.plan, x.port); len(x.service.rules) == 0 {
 		return nil
 	}
 	if x.opaque {
@@ -56,10 +56,13 @@ func (x *exchange) routeBytes() *Failure {
 	return x.nameless()
 }
 
-// aim sets who is to answer. The endpoints are those of the present configuration, even if another is adopted
-// before the exchange ends.
-func (x *exchange) aim(s *service, p *pool, with *plan) {
-	x.target, x.plan = s, with
+// aim sets who is to answer, on which port. The endpoints are those of the present configuration, even if another is
+// adopted before the exchange ends.
+func (x *exchange) aim(s *service, p *pool, with *plan, port uint16) {
+	x.target, x.plan, x.tport = s, with, port
+	if len(p.ports) > 0 {
+		p = p.of(port)
+	}
 	x.set = x.w.sets[p.index]
 }
 
@@ -88,11 +91,8 @@ func (x *exchange) chooseBackend() *Failure {
 		}
 		return &Failure{"route", 500, flagBadBackend, fmt.Errorf("%s: %s", x.rule.Ref, why)}
 	}
-	x.aim(b.service, b.pool, b.plan)
+	x.aim(b.service, b.pool, b.plan, cmp.Or(b.Port, x.tport))
 	x.backend = b
-	if b.Port != 0 {
-		x.tport = b.Port
-	}
 	return nil
 }
 

@@ -192,7 +192,7 @@ func (ent *udpEntry) begin(from loop.Peer) (*udpSession, *Failure) {
 		return nil, &Failure{"route", 0, flagBadBackend, fmt.Errorf("%s: service %s cannot be used: %s", r.Ref, b.Service, b.Invalid)}
 	}
 	s := &udpSession{
-		ent: ent, peer: from, rule: r, set: w.sets[b.pool.index], service: b.Service, port: b.Port, idle: defaultSessionIdle, attempt: 1,
+		ent: ent, peer: from, rule: r, set: w.sets[b.pool.of(b.Port).index], service: b.Service, port: b.Port, idle: defaultSessionIdle, attempt: 1,
 	}
 	if b.plan != nil && b.plan.idle > 0 {
 		s.idle = b.plan.idle

@@ -27,6 +27,7 @@ type endpointKey struct {
 	address  netip.AddrPort
 	plain    bool
 	protocol model.Protocol
+	own      string // see pool.own
 }
 
 func keyOf(m *model.Endpoint) endpointKey {
@@ -64,20 +65,20 @@ type endpoint struct {
 func newEndpoint(w *worker, m *model.Endpoint) *endpoint {
 	http2 := m.Plain && (m.Protocol == model.HTTP2 || m.Protocol == model.GRPC)
 	ep := &endpoint{w: w, http2: http2}
-	ep.adopt(m, nil)
+	ep.adopt(m, nil, nil)
 	return ep
 }
 
-// adopt takes over what a snapshot says of the endpoint.
-func (ep *endpoint) adopt(m *model.Endpoint, svc *service) {
+// adopt takes over what a snapshot says of the endpoint, and up of connections to it.
+func (ep *endpoint) adopt(m *model.Endpoint, svc *service, up *model.Upstream) {
 	ep.model = m
 	ep.series = nil // rules and services may have gone
 	ep.timing = model.Connections{}
 	var t *upstreamTLS
 	if svc != nil {
 		t = svc.tlsFor(m)
-		if svc.Upstream != nil {
-			ep.timing = svc.Upstream.Connections
+		if up != nil {
+			ep.timing = up.Connections
 		}
 	}
 	ep.proxyHeader = 0

@@ -22,6 +22,7 @@ type timing struct {
 	overtime bool       // its caller's deadline has passed
 	tryLate  bool       // the present try has
 	silent   bool       // nothing came or went for too long
+	aged     bool       // a connection of bytes is as old as it may become
 	slept    bool       // sleep's time is over
 	parked   *loop.Task // the exchange's, where timers and the client's leaving wake it
 
@@ -29,6 +30,8 @@ type timing struct {
 
 	quiet   int    // looks at the content since some came or went
 	carried uint64 // bytes at the last look
+
+	idleLimit time.Duration // of silence; 0: none
 }
 
 // startTimeout bounds the exchange from its beginning on.
@@ -119,14 +122,16 @@ func (x *exchange) stopTimers() {
 }
 
 // expired reports that the exchange, or its present try, must not wait any longer.
-func (x *exchange) expired() bool { return x.late || x.tryLate || x.silent }
+func (x *exchange) expired() bool { return x.late || x.tryLate || x.silent || x.aged }
 
 // timeoutFailure says which bound was reached.
 func (x *exchange) timeoutFailure() *Failure {
 	what, d := "the request", x.limit
 	switch {
 	case x.silent:
-		return &Failure{"receive", 504, flagTimeout, fmt.Errorf("nothing came or went for %s", x.plan.idle)}
+		return &Failure{"receive", 504, flagTimeout, fmt.Errorf("nothing came or went for %s", x.idleLimit)}
+	case x.aged:
+		return &Failure{"receive", 504, flagTimeout, fmt.Errorf("the connection may be %s old, as its policy says", x.limit)}
 	case !x.late:
 		what, d = "a try", x.plan.tryTimeout
 	case x.deadline.By == resilience.ByCaller:

@@ -117,18 +117,25 @@ func (w *worker) adopt(c *config) {
 	for i, p := range c.pools {
 		all := make([]*endpoint, len(p.members))
 		for j, m := range p.members {
-			key := keyOf(m)
+			key := p.keyFor(m)
 			ep := kept[key]
 			if ep == nil {
 				if ep = w.endpoints[key]; ep == nil {
 					ep = newEndpoint(w, m)
 				}
-				ep.adopt(m, p.service)
+				up := p.service.Upstream
+				if p.own != "" {
+					up = p.upstream
+				}
+				if ep.adopt(m, p.service, up); p.own != "" {
+					base := kept[keyOf(m)]
+					ep.sick = base != nil && base.sick
+				}
 				kept[key] = ep
 			}
 			all[j] = ep
 		}
-		if len(p.subset) == 0 && !p.datagrams {
+		if len(p.subset) == 0 && !p.datagrams && p.port == 0 {
 			w.look(p, all)
 		}
 		w.sets[i] = w.adoptSet(p, all, w.pools[p.key])

@@ -91,7 +91,7 @@ func (c *checker) portTraffic(lb *loadBalancer, pool *connectionPool, outlier *o
 		up.Balance, said = c.balance(lb, f.Key("loadBalancer")), true
 	}
 	if pool != nil {
-		up.Connections, said = c.pool(pool, &out, f.Key("connectionPool")), true
+		up.Connections, said = c.pool(pool, f.Key("connectionPool")), true
 	}
 	if outlier != nil {
 		up.Ejection, said = c.ejection(outlier, f.Key("outlierDetection")), true

@@ -9,7 +9,7 @@ import (
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-func (c *checker) pool(in *connectionPool, t *Traffic, f *document.Field) (out model.Connections) {
+func (c *checker) pool(in *connectionPool, f *document.Field) (out model.Connections) {
 	count := func(n int32, at *document.Field) int {
 		if n < 0 {
 			c.add(at, fmt.Sprintf("wants an integer from 0, has %d", n), "")
@@ -22,7 +22,7 @@ func (c *checker) pool(in *connectionPool, t *Traffic, f *document.Field) (out m
 		out.Max = count(tcp.MaxConnections, at.Key("maxConnections"))
 		out.ConnectTimeout = of(tcp.ConnectTimeout)
 		out.MaxAge = of(tcp.MaxConnectionDuration)
-		t.Idle = of(tcp.IdleTimeout)
+		out.TCPIdle = of(tcp.IdleTimeout)
 		if k := tcp.TCPKeepalive; k != nil {
 			if k.Probes > 127 { // TCP_KEEPCNT of Linux
 				c.add(at.Key("tcpKeepalive").Key("probes"), fmt.Sprintf("wants an integer 0 to 127, has %d", k.Probes), "")

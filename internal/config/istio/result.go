@@ -2,7 +2,6 @@ package istio
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -80,7 +79,6 @@ type DestinationRule struct {
 // Traffic is a trafficPolicy.
 type Traffic struct {
 	Upstream *model.Upstream // nil says nothing
-	Idle     time.Duration   // of TCP connections
 	Plain    bool            // TLS is turned off in so many words
 	Mutual   bool            // the mesh's own TLS is asked for
 	Files    TLSFiles        // of Upstream.TLS

@@ -39,6 +39,9 @@ func fieldsOf(t reflect.Type, at string, leaf map[string]bool) {
 			if ft == reflect.TypeFor[match]() {
 				field = "matches[]"
 			}
+			if at == "ports[]." && ft != reflect.TypeFor[portTimeouts]() {
+				continue // those of the policy itself, which are listed there
+			}
 			fieldsOf(ft, field+".", leaf)
 		}
 	}
@@ -58,6 +61,7 @@ func allFields() map[string]bool {
 var (
 	indexes = regexp.MustCompile(`\[\d+\]`)
 	inside  = regexp.MustCompile(`^(faults|rateLimits)\[\]\.matches\[\]\.`)
+	ofPort  = regexp.MustCompile(`^ports\[\]\.((limits|ejection|loadBalancing)\.)`)
 	mapKeys = regexp.MustCompile(`(distribute\[\]\.to)[.[].*`)
 )
 
@@ -65,7 +69,7 @@ var (
 func canonical(field string) string {
 	field = strings.TrimPrefix(field, "spec.")
 	field = mapKeys.ReplaceAllString(indexes.ReplaceAllString(field, "[]"), "$1")
-	return inside.ReplaceAllString(field, "matches[].")
+	return ofPort.ReplaceAllString(inside.ReplaceAllString(field, "matches[]."), "$1")
 }
 
 // TestEveryFieldIsTested wants each field in a good file, and each leaf to be the fault of a bad one.

@@ -27,6 +27,7 @@ type spec struct {
 	MirrorDiff         *mirrorDiff         `json:"mirrorDiff"`
 	Clients            *clients            `json:"clients"`
 	Egress             *egress             `json:"egress"`
+	Ports              []portSpec          `json:"ports"`
 }
 
 type egress struct {
