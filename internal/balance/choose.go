@@ -99,7 +99,7 @@ func (c *chooser) warmth(at int) float64 {
 	if since.IsZero() {
 		return 1
 	}
-	return WarmUp(c.in.Now.Sub(since), c.s.warmUp)
+	return c.s.warmUp.at(c.in.Now.Sub(since))
 }
 
 // twoChoices returns the cheaper of two endpoints. Among equals they are two different ones. With weights both are
@@ -151,7 +151,7 @@ func (c *chooser) cost(at int) float64 {
 // all begin with the same one.
 func (c *chooser) roundRobin() int {
 	n := len(c.p.members)
-	if c.p.even && c.s.warmUp == 0 {
+	if c.p.even && c.s.warmUp.over == 0 {
 		if !c.s.seeded {
 			c.seed()
 		}
@@ -168,7 +168,7 @@ func (c *chooser) roundRobin() int {
 	}
 	for range n {
 		t := &c.st.queue[0]
-		at, step := int(t.who), 1/c.weight(int(t.who))
+		at, step := int(t.who), 1/max(c.weight(int(t.who)), leastTurn*c.p.weights[t.who])
 		if c.usable(at) {
 			t.due += step
 			c.st.queue.fix()
@@ -195,7 +195,7 @@ func (c *chooser) seed() {
 		p, st := &c.s.parts[g], &c.s.groups[g]
 		n := len(p.members)
 		st.turn = below(uint32(c.words.next()), n)
-		if p.even && c.s.warmUp == 0 {
+		if p.even && c.s.warmUp.over == 0 {
 			continue
 		}
 		st.queue = make(queue, n)

@@ -19,6 +19,8 @@ type Input struct {
 	Load    func(i int) int   // requests in flight; nil: none
 	Latency func(i int) *EWMA // peakEWMA; nil: nothing is known
 
+	Tried func(i int) bool // the request failed there: another group than theirs is preferred; nil: none
+
 	LastResort bool // rather an endpoint that is not healthy than none
 }
 
@@ -29,11 +31,16 @@ const recount = 10 * time.Millisecond
 // locality is drawn by its load, then the endpoint in it by the algorithm; if nobody there is both usable and
 // healthy, the others are asked in order. It allocates nothing.
 func (s *Set) Pick(in *Input) (int, Why) {
-	c := chooser{s: s, in: in, words: words(in.Random), cold: s.warmUp > 0 && in.Now.Before(s.warmUntil)}
+	c := chooser{s: s, in: in, words: words(in.Random), cold: s.warmUp.over > 0 && in.Now.Before(s.warmUntil)}
 	why := Why{Algorithm: s.algorithm, Other: -1, NoHash: s.hashes() && !in.Hashed}
 	if len(s.parts) == 0 {
 		why.None = true
 		return -1, why
+	}
+	if in.Tried != nil && len(s.parts) > 1 {
+		if at := s.elsewhere(&c, &why); at >= 0 {
+			return at, why
+		}
 	}
 	first := s.group(&c)
 	for n := range s.parts {
@@ -61,6 +68,52 @@ func (s *Set) Pick(in *Input) (int, Why) {
 	}
 	why.None = true
 	return -1, why
+}
+
+// elsewhere chooses in a priority or locality that the request has not tried: drawn by its load if it has any, else
+// the nearest (Envoy, previous_priorities). It returns -1 when nobody there is both usable and healthy.
+func (s *Set) elsewhere(c *chooser, why *Why) int {
+	s.group(c) // counts
+	total := 0.0
+	for g := range s.parts {
+		if !s.tried(c, g) {
+			total += s.levels[g].Load
+		}
+	}
+	left, first := unit(c.words.next())*total, -1
+	for g := 0; g < len(s.parts) && first < 0; g++ {
+		if !s.tried(c, g) {
+			if left -= s.levels[g].Load; left < 0 {
+				first = g
+			}
+		}
+	}
+	for n := -1; n < len(s.parts); n++ {
+		g := n
+		if n < 0 {
+			g = first
+		}
+		if g < 0 || n == first || s.tried(c, g) {
+			continue
+		}
+		c.enter(g, s.levels[g].Panic)
+		if at := c.choose(why); at >= 0 {
+			why.set(s, g, false, s.levels[g].Panic)
+			why.Retried = true
+			return int(c.p.members[at])
+		}
+	}
+	return -1
+}
+
+// tried reports whether the request failed at a member of a group.
+func (s *Set) tried(c *chooser, g int) bool {
+	for _, i := range s.parts[g].members {
+		if c.in.Tried(int(i)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Invalidate makes the next Pick count healthy endpoints anew. Without it counts are at most 10 ms old.

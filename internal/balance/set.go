@@ -39,7 +39,8 @@ type state struct {
 // compiled is what all clones of a Set share. It is immutable.
 type compiled struct {
 	algorithm           model.Algorithm
-	decay, warmUp       time.Duration
+	decay               time.Duration
+	warmUp              ramp
 	capacity, threshold float64
 	size                int
 	all                 []Candidate
@@ -59,7 +60,7 @@ func New(b model.Balance, client Client, endpoints []Candidate) (*Set, error) {
 // to build one takes milliseconds. s stays as it is, and may be nil.
 func (s *Set) Renew(b model.Balance, client Client, endpoints []Candidate) (*Set, error) {
 	c := &compiled{
-		algorithm: cmp.Or(b.Algorithm, model.LeastRequest), decay: b.Decay, warmUp: b.WarmUp,
+		algorithm: cmp.Or(b.Algorithm, model.LeastRequest), decay: b.Decay, warmUp: rampOf(&b),
 		threshold: b.Panic, size: b.TableSize, all: endpoints,
 	}
 	if b.Locality != nil {
@@ -80,7 +81,7 @@ func (s *Set) Renew(b model.Balance, client Client, endpoints []Candidate) (*Set
 	}
 	c.counts = len(c.parts) > 1 || c.threshold > 0
 	for i := range endpoints {
-		if until := endpoints[i].Since.Add(c.warmUp); c.warmUp > 0 && !endpoints[i].Since.IsZero() && until.After(c.warmUntil) {
+		if until := endpoints[i].Since.Add(b.WarmUp); b.WarmUp > 0 && !endpoints[i].Since.IsZero() && until.After(c.warmUntil) {
 			c.warmUntil = until
 		}
 	}

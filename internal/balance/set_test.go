@@ -212,11 +212,11 @@ func TestWarmUpRamp(t *testing.T) {
 		}
 	}
 	for age, want := range map[time.Duration]float64{-1: 0.1, 0: 0.1, 50: 0.55, 100: 1, 101: 1} {
-		if got := WarmUp(age, 100); math.Abs(got-want) > 1e-9 {
+		if got := rampOf(&model.Balance{WarmUp: 100}).at(age); math.Abs(got-want) > 1e-9 {
 			t.Errorf("age %d: %v, want %v", age, got, want)
 		}
 	}
-	if WarmUp(0, 0) != 1 {
+	if rampOf(&model.Balance{}).at(0) != 1 {
 		t.Error("without a time there is no warm-up")
 	}
 }

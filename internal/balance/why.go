@@ -20,6 +20,7 @@ type Why struct {
 	None       bool // nobody can take the request
 	NoHash     bool // the request has nothing to hash: the choice was by chance
 	Elsewhere  bool // the group that was drawn had nobody
+	Retried    bool // a try failed in another group
 	Panic      bool // too few are healthy: health was not looked at
 	LastResort bool // nobody was healthy
 }
@@ -46,6 +47,9 @@ func (w Why) String() string {
 	}
 	if w.Elsewhere {
 		b.WriteString(", in place of another where nobody was usable")
+	}
+	if w.Retried {
+		b.WriteString(", as a try has failed in another")
 	}
 	if w.Panic {
 		b.WriteString("; panic: too few endpoints are healthy, so health is not looked at")
@@ -85,7 +89,7 @@ func (s *Set) Explain(in *Input) (int, Why, []Verdict) {
 		out[i] = Verdict{ID: s.all[i].ID, Usable: in.Usable == nil || in.Usable(i), Healthy: in.Healthy == nil || in.Healthy(i), Chosen: i == chosen}
 		out[i].Reason = "its locality has no share"
 	}
-	c := chooser{s: twin, in: in, cold: s.warmUp > 0 && in.Now.Before(s.warmUntil)}
+	c := chooser{s: twin, in: in, cold: s.warmUp.over > 0 && in.Now.Before(s.warmUntil)}
 	for g := range s.parts {
 		c.enter(g, false)
 		for at, i := range c.p.members {

@@ -123,6 +123,7 @@ type Retry struct {
 	Backoff    time.Duration `json:"backoff,omitempty"`    // before the first retry; 25 ms when 0
 	MaxBackoff time.Duration `json:"maxBackoff,omitempty"` // 10 times Backoff when 0
 	Elsewhere  bool          `json:"elsewhere,omitempty"`  // prefer endpoints that were not tried
+	Remote     bool          `json:"remote,omitempty"`     // prefer localities that were not tried
 }
 
 // RetryOn is a condition on which a request is tried again.

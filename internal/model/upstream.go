@@ -35,13 +35,15 @@ func (u *Upstream) EgressGateway() ServiceName {
 
 // Balance is how an endpoint is chosen.
 type Balance struct {
-	Algorithm Algorithm     `json:"algorithm,omitempty"` // LeastRequest when empty
-	Hash      []HashKey     `json:"hash,omitempty"`      // RingHash, Maglev: the first that the request has
-	TableSize int           `json:"tableSize,omitempty"` // RingHash: points at least, 1024 when 0; Maglev: a prime, 65537 when 0
-	Decay     time.Duration `json:"decay,omitempty"`     // PeakEWMA; 10 s when 0
-	WarmUp    time.Duration `json:"warmUp,omitempty"`    // over which a new endpoint comes to its full share
-	Panic     float64       `json:"panic,omitempty"`     // share of healthy endpoints below which health is not looked at; 0: never
-	Locality  *Locality     `json:"locality,omitempty"`
+	Algorithm        Algorithm     `json:"algorithm,omitempty"`        // LeastRequest when empty
+	Hash             []HashKey     `json:"hash,omitempty"`             // RingHash, Maglev: the first that the request has
+	TableSize        int           `json:"tableSize,omitempty"`        // RingHash: points at least, 1024 when 0; Maglev: a prime, 65537 when 0
+	Decay            time.Duration `json:"decay,omitempty"`            // PeakEWMA; 10 s when 0
+	WarmUp           time.Duration `json:"warmUp,omitempty"`           // over which a new endpoint comes to its full share
+	WarmUpFrom       *float64      `json:"warmUpFrom,omitempty"`       // part of its weight that a new endpoint begins with, 0 to 1; 0.1 when nil
+	WarmUpAggression float64       `json:"warmUpAggression,omitempty"` // above 1: more of the rise comes early; 1 when 0: a straight line
+	Panic            float64       `json:"panic,omitempty"`            // share of healthy endpoints below which health is not looked at; 0: never
+	Locality         *Locality     `json:"locality,omitempty"`
 }
 
 // Algorithm is a way to choose.
@@ -64,6 +66,14 @@ type HashKey struct {
 	Source bool          `json:"source,omitempty"` // the client's address or identity
 	TTL    time.Duration `json:"ttl,omitempty"`    // Cookie: it is set on clients without one, for so long; 0: not set
 	Path   string        `json:"path,omitempty"`   // Cookie
+
+	Attributes []CookieAttribute `json:"attributes,omitempty"` // Cookie: besides its path, its age and HttpOnly
+}
+
+// CookieAttribute is an attribute of a cookie that is set (RFC 6265, section 4.1.1), with a value or without.
+type CookieAttribute struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
 }
 
 // Locality is whether and how near endpoints are preferred. Localities are "region/zone/subzone", cut where they
@@ -93,6 +103,7 @@ type Ejection struct {
 	Consecutive5xx     int           `json:"consecutive5xx,omitempty"`     // answers 5xx, and failures; 0: not looked at
 	ConsecutiveGateway int           `json:"consecutiveGateway,omitempty"` // 502, 503, 504, and failures
 	ConsecutiveLocal   int           `json:"consecutiveLocal,omitempty"`   // failures to connect, and resets
+	Statuses           []int         `json:"statuses,omitempty"`           // that alone are errors, for all counts, besides failures; none: 500 to 599
 	SuccessRate        float64       `json:"successRate,omitempty"`        // below this, 0 to 1; 0: not looked at
 	MinRequests        int           `json:"minRequests,omitempty"`        // in Window, for SuccessRate; 5 when 0
 	Window             time.Duration `json:"window,omitempty"`             // of SuccessRate; 10 s when 0
@@ -174,5 +185,5 @@ type UpstreamTLS struct {
 
 // IsZero reports whether nothing is said.
 func (b Balance) IsZero() bool {
-	return b.Algorithm == "" && len(b.Hash) == 0 && b.TableSize == 0 && b.Decay == 0 && b.WarmUp == 0 && b.Panic == 0 && b.Locality == nil
+	return b.Algorithm == "" && len(b.Hash) == 0 && b.TableSize == 0 && b.Decay == 0 && b.WarmUp == 0 && b.WarmUpFrom == nil && b.WarmUpAggression == 0 && b.Panic == 0 && b.Locality == nil
 }

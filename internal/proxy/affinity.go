@@ -31,7 +31,7 @@ func (x *exchange) affinity() (hash uint64, hashed bool) {
 			}
 		case k.Cookie != "":
 			if value = cookie(x.req, k.Cookie); value == "" && k.TTL > 0 {
-				value = x.newCookie(k.Cookie, k.Path, k.TTL)
+				value = x.newCookie(k)
 			}
 		case k.Query != "":
 			value = queryValue(x.req.Query(), k.Query)
@@ -55,10 +55,21 @@ func (x *exchange) clientName() string {
 }
 
 // newCookie names a client that has no name yet; the answer sets it.
-func (x *exchange) newCookie(name, path string, ttl time.Duration) string {
+func (x *exchange) newCookie(k *model.HashKey) string {
 	value := strconv.FormatUint(x.w.random.Uint64(), 36)
-	x.setCookie = cookieText(name, value, path, ttl)
+	x.setCookie = cookieText(k.Cookie, value, k.Path, k.TTL) + attributesText(k.Attributes)
 	return value
+}
+
+func attributesText(in []model.CookieAttribute) string {
+	var b strings.Builder
+	for _, a := range in {
+		b.WriteString("; " + a.Name)
+		if a.Value != "" {
+			b.WriteString("=" + a.Value)
+		}
+	}
+	return b.String()
 }
 
 func cookieText(name, value, path string, ttl time.Duration) string {

@@ -18,6 +18,7 @@ type plan struct {
 	tryTimeout time.Duration
 	idle       time.Duration
 	retry      *resilience.RetryPolicy
+	remote     bool // retries go to other localities
 	hedge      *resilience.HedgePolicy
 	session    *model.Session
 	diff       *model.MirrorDiff
@@ -42,6 +43,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 		out.timeout = 0
 	}
 	out.retry, out.session = resilience.NewRetryPolicy(p.Retry), p.Session
+	out.remote = p.Retry != nil && p.Retry.Remote
 	out.hedge, out.diff = resilience.NewHedgePolicy(p.Hedge), p.MirrorDiff
 	for i := range p.Faults {
 		f := fault{Fault: &p.Faults[i]}

@@ -177,8 +177,13 @@ type choice struct {
 	set   *endpointSet
 	port  uint16
 	tried []*endpoint
-	now   time.Time
-	in    balance.Input
+
+	remote bool // the next choice is of another locality than tried are of
+
+	now time.Time
+	in  balance.Input
+
+	wasTried func(i int) bool
 }
 
 func (c *choice) bind() {
@@ -187,6 +192,7 @@ func (c *choice) bind() {
 	c.in.Load = func(i int) int { return c.set.all[i].inflight }
 	c.in.Latency = func(i int) *balance.EWMA { return &c.set.all[i].latency }
 	c.in.LastResort = true
+	c.wasTried = func(i int) bool { return contains(c.tried, c.set.all[i]) }
 }
 
 func (c *choice) usable(i int) bool {
@@ -206,6 +212,9 @@ func (w *worker) pickFrom(set *endpointSet, port uint16, tried []*endpoint, hash
 	c.set, c.port, c.tried, c.now = set, port, tried, w.loop.Now()
 	if set.chooser != nil {
 		c.in.Now, c.in.Random, c.in.Hash, c.in.Hashed = c.now, w.random.Uint64(), hash, hashed
+		if c.in.Tried = nil; c.remote {
+			c.in.Tried, c.remote = c.wasTried, false
+		}
 		i, _ := set.chooser.Pick(&c.in)
 		return i
 	}

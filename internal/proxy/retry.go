@@ -168,6 +168,7 @@ func (x *exchange) pick() *endpoint {
 	i := x.kept()
 	if i < 0 {
 		hash, hashed := x.affinity()
+		x.w.choice.remote = len(x.tried) > 0 && x.plan != nil && x.plan.remote
 		i = x.w.pickFrom(set, x.tport, x.tried, hash, hashed)
 		if i < 0 && len(x.tried) > 0 && x.plan != nil && x.plan.retry != nil {
 			x.tried = x.tried[:0]

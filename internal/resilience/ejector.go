@@ -3,6 +3,8 @@ package resilience
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/model"
@@ -155,15 +157,14 @@ func (e *Ejector) Observe(i int, o Outcome, now time.Time, random uint64) (eject
 	if h.ejected {
 		return e.observeProbe(h, o, now, random)
 	}
-	status := o.effective()
-	bad := status >= 500
+	bad, gateway := e.errs(o)
 	counts := h.window.at(now)
 	counts.a++
 	if !bad {
 		counts.b++
 	}
 	h.in5xx = inARow(h.in5xx, bad)
-	h.gateway = inARow(h.gateway, status >= 502 && status <= 504)
+	h.gateway = inARow(h.gateway, gateway)
 	h.conn = inARow(h.conn, o.Failure == Connect || o.Failure == Reset)
 	reason, seen := e.judge(h)
 	if reason == NotEjected || !e.mayEject() {
@@ -175,6 +176,17 @@ func (e *Ejector) Observe(i int, o Outcome, now time.Time, random uint64) (eject
 	e.eject(h, reason, seen, now, random)
 	e.out++
 	return true
+}
+
+// errs reports whether an outcome is an error of the endpoint's, and one as gateways have them. Where the policy names
+// statuses of its own, an answer with one of these is both, and no other is (Istio, outlierDetectionHttpErrorCodes).
+func (e *Ejector) errs(o Outcome) (bad, gateway bool) {
+	status := o.effective()
+	if len(e.p.Statuses) > 0 && o.Failure == Answered {
+		bad = slices.Contains(e.p.Statuses, status)
+		return bad, bad
+	}
+	return status >= 500, status >= 502 && status <= 504
 }
 
 func inARow(n int, bad bool) int {
@@ -224,7 +236,7 @@ func (e *Ejector) observeProbe(h *health, o Outcome, now time.Time, random uint6
 		return false // began before the ejection, or while it was suspended, or another probe has decided
 	}
 	h.probe = time.Time{}
-	if !o.OK() {
+	if bad, _ := e.errs(o); bad {
 		e.eject(h, ByProbe, 1, now, random)
 		return true
 	}
@@ -290,12 +302,20 @@ func (e *Ejector) Explain(now time.Time) []Ejected {
 	return out
 }
 
+// named are the statuses that count: the policy's own, or the usual ones.
+func named(p *model.Ejection, usual string) string {
+	if len(p.Statuses) == 0 {
+		return usual
+	}
+	return "of " + strings.Trim(fmt.Sprint(p.Statuses), "[]")
+}
+
 func (h *health) why(p *model.Ejection) string {
 	switch h.reason {
 	case ByServerErrors:
-		return fmt.Sprintf("%.0f failures or answers 5xx in a row", h.seen)
+		return fmt.Sprintf("%.0f failures or answers %s in a row", h.seen, named(p, "5xx"))
 	case ByGatewayErrors:
-		return fmt.Sprintf("%.0f failures or answers 502, 503 or 504 in a row", h.seen)
+		return fmt.Sprintf("%.0f failures or answers %s in a row", h.seen, named(p, "502, 503 or 504"))
 	case ByLocalErrors:
 		return fmt.Sprintf("%.0f failures to connect, or resets, in a row", h.seen)
 	case BySuccessRate:

@@ -94,6 +94,54 @@ func TestConsecutiveFailures(t *testing.T) {
 	}
 }
 
+// TestStatusesOfOnesOwn has a policy name the statuses that are errors: these count everywhere, others nowhere, and
+// failures as ever.
+func TestStatusesOfOnesOwn(t *testing.T) {
+	with := func(m model.Ejection) model.Ejection {
+		m.Statuses = []int{404, 503}
+		return m
+	}
+	for _, c := range []struct {
+		name     string
+		m        model.Ejection
+		outcomes []Outcome
+		why      string // "": not ejected
+	}{
+		{"one of them", model.Ejection{Consecutive5xx: 3}, []Outcome{status(404), status(503), status(404)}, "3 failures or answers of 404 503 in a row"},
+		{"others", model.Ejection{Consecutive5xx: 1, ConsecutiveGateway: 1}, []Outcome{status(500), status(502), status(429)}, ""},
+		{"with failures", model.Ejection{Consecutive5xx: 2}, []Outcome{{Failure: Reset}, status(404)}, "2 failures or answers of 404 503 in a row"},
+		{"gateway", model.Ejection{ConsecutiveGateway: 2}, []Outcome{status(404), {Failure: Timeout}}, "2 failures or answers of 404 503 in a row"},
+		{"interrupted", model.Ejection{Consecutive5xx: 2}, []Outcome{status(404), status(500), status(404)}, ""},
+		{"rate", model.Ejection{SuccessRate: 0.8}, []Outcome{status(500), status(500), status(500), status(404), status(404)}, "success rate 60.0%, below 80%, over 10s"},
+		{"gRPC", model.Ejection{Consecutive5xx: 1}, []Outcome{{Status: 200, GRPC: "14"}}, "1 failures or answers of 404 503 in a row"},
+		{"gRPC, others", model.Ejection{Consecutive5xx: 1}, []Outcome{{Status: 200, GRPC: "13"}}, ""},
+	} {
+		h := newHarness(t, with(c.m), 4)
+		ejected := false
+		for _, o := range c.outcomes {
+			ejected = h.try(1, o)
+		}
+		if ejected != (c.why != "") {
+			t.Errorf("%s: ejected %v", c.name, ejected)
+		}
+		if x := h.Explain(h.now); ejected && (len(x) != 1 || !strings.HasPrefix(x[0].Why, c.why+"; ")) {
+			t.Errorf("%s: %+v", c.name, x)
+		}
+	}
+	// A probe is judged alike: 404 ejects again, 500 does not.
+	h := newHarness(t, with(model.Ejection{Consecutive5xx: 1}), 4)
+	h.try(0, status(404))
+	h.pass(time.Second)
+	if !h.try(0, status(404)) {
+		t.Error("the probe's 404 returns the endpoint")
+	}
+	h.pass(2 * time.Second)
+	if h.try(0, status(500)) {
+		t.Error("the probe's 500 ejects the endpoint")
+	}
+	h.admits(0, true)
+}
+
 // TestProbeDecides goes through penalties of 1, 2, 4 s, and one that good conduct has halved.
 func TestProbeDecides(t *testing.T) {
 	h := newHarness(t, model.Ejection{Consecutive5xx: 1, Max: 4 * time.Second}, 4)

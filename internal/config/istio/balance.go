@@ -24,6 +24,9 @@ const (
 	maxMaglevTable = 5_000_011
 )
 
+// maxAggression bounds the pace of warm-up: beyond it an endpoint is warm at once.
+const maxAggression = 1000
+
 func (c *checker) balance(in *loadBalancer, f *document.Field) (out model.Balance) {
 	c.refuseAny(f, "LoadBalancerSettings", "zoneAwareLbSetting")
 	c.oneOf(f, "simple", "consistentHash")
@@ -43,11 +46,14 @@ func (c *checker) balance(in *loadBalancer, f *document.Field) (out model.Balanc
 			c.add(at.Key("duration"), "is missing", "write a duration such as 60s")
 		}
 		out.WarmUp = of(w.Duration)
-		if w.MinimumPercent != nil && *w.MinimumPercent != 10 {
-			c.refuse(at.Key("minimumPercent"), "WarmupConfiguration.minimumPercent")
+		if w.MinimumPercent != nil {
+			from := c.share(&percent{*w.MinimumPercent}, at.Key("minimumPercent"))
+			out.WarmUpFrom = &from
 		}
-		if w.Aggression != nil && *w.Aggression != 1 {
-			c.refuse(at.Key("aggression"), "WarmupConfiguration.aggression")
+		if a := w.Aggression; a != nil {
+			if out.WarmUpAggression = *a; !(*a > 0 && *a <= maxAggression) {
+				c.add(at.Key("aggression"), fmt.Sprintf("wants a number above 0, %g at most, has %g", float64(maxAggression), *a), "the default is 1.0, a straight line")
+			}
 		}
 	}
 	if out.WarmUp > 0 && (out.Algorithm == model.RingHash || out.Algorithm == model.Maglev || out.Algorithm == model.Random) {
@@ -90,7 +96,7 @@ func (c *checker) hash(in *hashLB, out *model.Balance, f *document.Field) {
 		}
 	case in.HTTPCookie != nil:
 		at := f.Key("httpCookie")
-		c.refuseAny(at, "HTTPCookie", "attributes")
+		key.Attributes = c.cookieAttributes(in.HTTPCookie.Attributes, at.Key("attributes"))
 		key.Cookie, key.Path, key.TTL = in.HTTPCookie.Name, in.HTTPCookie.Path, of(in.HTTPCookie.TTL)
 		if !isToken(strings.ToLower(key.Cookie)) {
 			c.add(at.Key("name"), fmt.Sprintf("%q is no name of a cookie", clip(key.Cookie)), "wants letters, digits, - and _ (RFC 6265, section 4.1.1)")
@@ -169,5 +175,20 @@ func (c *checker) locality(in *localityLB, f *document.Field) *model.Locality {
 		return &model.Locality{}
 	}
 	out.Prefer = len(out.Distribute) == 0
+	return out
+}
+
+// cookieAttributes reads the attributes of a cookie that is set.
+func (c *checker) cookieAttributes(in []cookieAttribute, f *document.Field) []model.CookieAttribute {
+	const most = 16
+	c.atMost(len(in), most, "attributes", f)
+	var out []model.CookieAttribute
+	for i, a := range in {
+		if why, remedy := document.CheckCookieAttribute(a.Name, a.Value); why != "" {
+			c.add(f.Index(i), why, remedy)
+			continue
+		}
+		out = append(out, model.CookieAttribute{Name: a.Name, Value: a.Value})
+	}
 	return out
 }

@@ -124,7 +124,7 @@ func (c *checker) budget(in *retryBudget, f *document.Field) *model.RetryBudget 
 
 // ejection reads an OutlierDetection with Istio's defaults: 5 answers 5xx, 30 s, a tenth of the endpoints.
 func (c *checker) ejection(in *outlierDetection, f *document.Field) *model.Ejection {
-	c.refuseAny(f, "OutlierDetection", "consecutiveErrors", "outlierDetectionHttpErrorCodes")
+	c.refuseAny(f, "OutlierDetection", "consecutiveErrors")
 	c.idleAny(f, "OutlierDetection", "interval")
 	count := func(n *uint32, otherwise int, name string) int {
 		switch {
@@ -158,6 +158,15 @@ func (c *checker) ejection(in *outlierDetection, f *document.Field) *model.Eject
 			// Nobody may be ejected. In the model 0 is the default, so nothing is looked at instead.
 			out.Consecutive5xx, out.ConsecutiveGateway, out.ConsecutiveLocal = 0, 0, 0
 		}
+	}
+	codes := f.Key("outlierDetectionHttpErrorCodes")
+	c.atMost(len(in.OutlierDetectionHTTPErrorCodes), maxItems, "statuses", codes)
+	for i, n := range in.OutlierDetectionHTTPErrorCodes {
+		if n < 100 || n > 599 {
+			c.add(codes.Index(i), fmt.Sprintf("wants a status 100 to 599, has %d", n), "")
+			continue
+		}
+		out.Statuses = append(out.Statuses, int(n))
 	}
 	out.MinHealthy = c.share(&percent{float64(in.MinHealthPercent)}, f.Key("minHealthPercent"))
 	return out

@@ -181,8 +181,7 @@ func TestEveryField(t *testing.T) {
 	}
 	// partly refused: for other values than the default.
 	partly := map[string]bool{
-		"HTTPRetry.retryRemoteLocalities": true, "HTTPSettings.useClientProtocol": true,
-		"WarmupConfiguration.minimumPercent": true, "WarmupConfiguration.aggression": true,
+		"HTTPSettings.useClientProtocol": true,
 	}
 	limits := Limits()
 	var lines []string

@@ -46,9 +46,7 @@ func (c *checker) retries(in *httpRetry, out *model.Policy, f *document.Field) {
 		c.add(f.Key("backoff"), "is less than 1ms", "write 1ms or more, for example 25ms")
 	}
 	out.BackendTimeout = of(in.PerTryTimeout)
-	if in.RetryRemoteLocalities != nil && *in.RetryRemoteLocalities {
-		c.refuse(f.Key("retryRemoteLocalities"), "HTTPRetry.retryRemoteLocalities")
-	}
+	r.Remote = in.RetryRemoteLocalities != nil && *in.RetryRemoteLocalities
 	if in.RetryIgnorePreviousHosts != nil {
 		r.Elsewhere = *in.RetryIgnorePreviousHosts
 	}

@@ -44,6 +44,7 @@ func (c *checker) balance(b *loadBalancing, f *document.Field) model.Balance {
 	if b.Decay.v != nil && out.Algorithm != model.PeakEWMA {
 		c.addKey(f.Key("decay"), fmt.Sprintf("is without use for the algorithm %s", out.Algorithm), "write algorithm: peakEWMA, or remove it")
 	}
+	c.warmUp(b, &out, f)
 	if b.Locality != nil {
 		out.Locality = c.locality(b.Locality, f.Key("locality"))
 	}
@@ -108,6 +109,7 @@ func (c *checker) hash(in []hashKey, f *document.Field) []model.HashKey {
 			c.token(k.Name, "cookie", cookie.Key("name"))
 			c.cookiePath(k.Path, cookie.Key("path"))
 			x.Cookie, x.Path = k.Name, k.Path
+			x.Attributes = c.cookieAttributes(k, cookie.Key("attributes"))
 			x.TTL = c.duration(k.TTL, time.Second, 365*maxDuration, cookie.Key("ttl"))
 		}
 		out = append(out, x)

@@ -69,13 +69,14 @@ const (
 
 // retry returns nil when there is nothing but a budget, which is of the endpoints.
 func (c *checker) retry(r *retries, f *document.Field) *model.Retry {
-	if r.Attempts == nil && r.On == nil && r.StatusCodes == nil && r.Backoff == nil && !c.doc.Has(f.Key("anyMethod")) {
+	if r.Attempts == nil && r.On == nil && r.StatusCodes == nil && r.Backoff == nil && !c.doc.Has(f.Key("anyMethod")) && !c.doc.Has(f.Key("remoteLocalities")) {
 		return nil
 	}
 	out := &model.Retry{
 		Attempts:  c.integer(r.Attempts, 0, 10, defaultAttempts, f.Key("attempts")),
 		AnyMethod: r.AnyMethod,
 		Elsewhere: true,
+		Remote:    r.Remote,
 	}
 	on := f.Key("on")
 	seen := map[string]bool{}

@@ -64,6 +64,7 @@ type retries struct {
 	StatusCodes []int64  `json:"statusCodes"`
 	Backoff     *backoff `json:"backoff"`
 	AnyMethod   bool     `json:"anyMethod"`
+	Remote      bool     `json:"remoteLocalities"`
 	Budget      *budget  `json:"budget"`
 }
 

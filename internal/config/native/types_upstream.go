@@ -24,6 +24,7 @@ type ejection struct {
 	Consecutive5xx           *int64       `json:"consecutive5xx"`
 	ConsecutiveGatewayErrors *int64       `json:"consecutiveGatewayErrors"`
 	ConsecutiveLocalErrors   *int64       `json:"consecutiveLocalErrors"`
+	StatusCodes              []int64      `json:"statusCodes"`
 	SuccessRate              *successRate `json:"successRate"`
 	Penalty                  *penalty     `json:"penalty"`
 	MaxEjected               percent      `json:"maxEjected"`
@@ -68,13 +69,15 @@ type grpcCheck struct {
 type tcpCheck struct{}
 
 type loadBalancing struct {
-	Algorithm      string    `json:"algorithm"`
-	Hash           []hashKey `json:"hash"`
-	TableSize      *int64    `json:"tableSize"`
-	Decay          duration  `json:"decay"`
-	WarmUp         duration  `json:"warmUp"`
-	PanicThreshold percent   `json:"panicThreshold"`
-	Locality       *locality `json:"locality"`
+	Algorithm        string    `json:"algorithm"`
+	Hash             []hashKey `json:"hash"`
+	TableSize        *int64    `json:"tableSize"`
+	Decay            duration  `json:"decay"`
+	WarmUp           duration  `json:"warmUp"`
+	WarmUpFrom       percent   `json:"warmUpFrom"`
+	WarmUpAggression *float64  `json:"warmUpAggression"`
+	PanicThreshold   percent   `json:"panicThreshold"`
+	Locality         *locality `json:"locality"`
 }
 
 type hashKey struct {
@@ -88,6 +91,13 @@ type hashCookie struct {
 	Name string   `json:"name"`
 	TTL  duration `json:"ttl"`
 	Path string   `json:"path"`
+
+	Attributes []cookieAttribute `json:"attributes"`
+}
+
+type cookieAttribute struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 type locality struct {

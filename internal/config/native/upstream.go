@@ -122,6 +122,11 @@ func (c *checker) ejection(e *ejection, f *document.Field) *model.Ejection {
 		MaxShare:           c.share(e.MaxEjected, 1, 100, 0, f.Key("maxEjected")),
 		MinHealthy:         c.share(e.MinHealthy, 0, 100, 0, f.Key("minHealthy")),
 	}
+	codes := f.Key("statusCodes")
+	c.atMost(len(e.StatusCodes), maxItems, "statuses", codes)
+	for i := range e.StatusCodes {
+		out.Statuses = append(out.Statuses, c.integer(&e.StatusCodes[i], 100, 599, 0, codes.Index(i)))
+	}
 	if r := e.SuccessRate; r != nil {
 		at := f.Key("successRate")
 		if r.Below.v == nil {
