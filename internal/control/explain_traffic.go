@@ -215,6 +215,8 @@ func faultText(f *model.Fault) string {
 	}
 	if f.GRPC != "" {
 		parts = append(parts, fmt.Sprintf("%.4g%% are answered gRPC status %s", 100*f.AbortShare, f.GRPC))
+	} else if f.Reset != 0 {
+		parts = append(parts, fmt.Sprintf("%.4g%% are cut by the error %d of HTTP/2", 100*f.AbortShare, f.Reset))
 	} else if f.Status != 0 {
 		parts = append(parts, fmt.Sprintf("%.4g%% are answered %d", 100*f.AbortShare, f.Status))
 	}

@@ -29,7 +29,7 @@ const (
 
 	workData   = 2  // a DATA frame with content, in either direction
 	workStream = 20 // a stream that both sides ended
-	workTime   = 20 // Forgive: 10 PINGs
+	workTime   = 40 // Forgive: 20 PINGs
 )
 
 // abuse is the balance.

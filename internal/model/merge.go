@@ -66,5 +66,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	c.MaxAge = cmp.Or(c.MaxAge, g.MaxAge)
 	c.TCPIdle = cmp.Or(c.TCPIdle, g.TCPIdle)
 	c.KeepAlive = cmp.Or(c.KeepAlive, g.KeepAlive)
+	c.Ping = cmp.Or(c.Ping, g.Ping)
+	c.ClientProtocol = c.ClientProtocol || g.ClientProtocol
 	return &out
 }

@@ -167,6 +167,7 @@ type Fault struct {
 	DelayShare float64       `json:"delayShare,omitempty"` // 0 to 1
 	Status     int           `json:"status,omitempty"`     // HTTP status of the answer; 0: none
 	GRPC       string        `json:"grpc,omitempty"`       // number of the gRPC status, in place of Status
+	Reset      uint32        `json:"reset,omitempty"`      // code of HTTP/2 (RFC 9113, section 7), in place of both: the stream is reset by it, a connection of HTTP/1.1 cut
 	AbortShare float64       `json:"abortShare,omitempty"`
 }
 

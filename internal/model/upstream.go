@@ -160,6 +160,15 @@ type Connections struct {
 	MaxAge         time.Duration `json:"maxAge,omitempty"`         // no bound
 	TCPIdle        time.Duration `json:"tcpIdle,omitempty"`        // how long a TCP connection may be silent, where its Policy does not say; no bound
 	KeepAlive      *KeepAlive    `json:"keepAlive,omitempty"`
+	Ping           *Ping         `json:"ping,omitempty"`
+	ClientProtocol bool          `json:"clientProtocol,omitempty"` // plain endpoints: HTTP/2 for clients that speak it, HTTP/1.1 for others, whatever the endpoint declares
+}
+
+// Ping is keep-alive by HTTP/2 (RFC 9113, section 6.7): a connection whose peer neither answers nor sends anything else is
+// closed.
+type Ping struct {
+	Interval time.Duration `json:"interval"`
+	Timeout  time.Duration `json:"timeout"`
 }
 
 // KeepAlive is TCP's (RFC 9293, section 3.8.4).

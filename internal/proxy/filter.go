@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/h2"
 	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -14,6 +15,7 @@ import (
 type local struct {
 	made       bool // the answer is made here, of the head answer and madeBody
 	madeBody   string
+	resetBy    h2.ErrCode    // in place of an answer of ours; 0: none
 	grpcStatus string        // of an answer of ours, where another than that of its HTTP status
 	retryAfter time.Duration // told by an answer of ours; 0: nothing is said
 	verdict    *verdict      // of services that were asked about the request; nil: nothing
@@ -239,6 +241,10 @@ func (x *exchange) inject(f *fault) *Failure {
 	status := f.Status
 	if x.grpcStatus = f.GRPC; f.GRPC != "" && status == 0 {
 		status = 503 // for a client that does not speak gRPC
+	}
+	if f.Reset != 0 {
+		x.resetBy = h2.ErrCode(f.Reset)
+		return &Failure{"route", 0, flagFault, errOnPurpose}
 	}
 	if status == 0 {
 		return nil

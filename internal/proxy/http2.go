@@ -35,6 +35,8 @@ type h2conn struct {
 	idle     time.Time // since when no stream is open
 	readable func()
 
+	pinging *pinging // client only: nil without keep-alive
+
 	parting bool // dead, and heard until the peer has closed its side as well
 	heard   int  // bytes dropped since
 	linger  loop.Timer
@@ -97,6 +99,9 @@ func (c *h2conn) readSome(buf []byte) (n int, more bool, err error) {
 
 // receive hands bytes to the codec and reports whether the connection lives on.
 func (c *h2conn) receive(p []byte) bool {
+	if c.pinging != nil {
+		c.pinging.heard = true
+	}
 	err := c.codec.Receive(p)
 	c.touch()
 	if err != nil {
@@ -177,6 +182,9 @@ func (c *h2conn) end(err error) {
 
 func (c *h2conn) close() {
 	c.parting = false
+	if c.pinging != nil {
+		c.pinging.timer.Stop()
+	}
 	c.linger.Stop()
 	_ = c.raw.Close()
 	c.w.forget(c)

@@ -277,13 +277,16 @@ var abortCodes = [...]h2.ErrCode{
 	abortNoError:  h2.ErrCodeNo,
 }
 
-func (st *h2stream) Abort(reason abortReason) {
+func (st *h2stream) Abort(reason abortReason) { st.abortBy(abortCodes[reason]) }
+
+// abortBy is Abort with the code that the peer is told.
+func (st *h2stream) abortBy(code h2.ErrCode) {
 	if st.aborted {
 		return
 	}
 	st.aborted = true
 	if st.err == nil && st.c.dead == nil {
-		st.c.codec.Reset(st.s, abortCodes[reason])
+		st.c.codec.Reset(st.s, code)
 		st.c.touch()
 	}
 	st.fail(errStopped)

@@ -143,6 +143,7 @@ func (ep *endpoint) dialH2() (*h2conn, error) {
 	}
 	c.ep = ep
 	c.start(nil)
+	c.keepAlive()
 	return c, nil
 }
 

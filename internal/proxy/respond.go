@@ -182,6 +182,12 @@ func (x *exchange) fail(f *Failure) {
 	}
 	_, raw := x.down.(*rawStream)
 	switch {
+	case x.resetBy != 0:
+		if st, ok := x.down.(*h2stream); ok {
+			st.abortBy(x.resetBy)
+			return
+		}
+		x.down.Abort(abortInternal)
 	case x.answered && f.Flag == flagDeadline && !raw && x.down.HTTP2() && isGRPC(x.req) && !isGRPCWeb(x.req):
 		// The call's status is still to come, and says what a reset would not.
 		x.rec.GRPCStatus = grpcStatus(504)

@@ -98,6 +98,9 @@ func (ep *endpoint) adopt(m *model.Endpoint, svc *service, up *model.Upstream) {
 	}
 	ep.timing.ConnectTimeout = cmp.Or(ep.timing.ConnectTimeout, connectTimeout)
 	ep.timing.Idle = cmp.Or(ep.timing.Idle, idleUpstream)
+	for _, c := range ep.conns {
+		c.keepAlive()
+	}
 }
 
 func contains(list []*endpoint, ep *endpoint) bool {
@@ -135,7 +138,7 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		}
 		return s, false, nil
 	}
-	if ep.model.Plain && !ep.http2 {
+	if ep.model.Plain && !ep.speaksHTTP2(x) {
 		if !fresh {
 			if c := ep.takeIdle(); c != nil {
 				return c, true, nil
@@ -166,6 +169,14 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 	}
 	st.lease = place
 	return st, true, nil
+}
+
+// speaksHTTP2 reports whether a plain endpoint is spoken to by HTTP/2: as it declares, or as the client does.
+func (ep *endpoint) speaksHTTP2(x *exchange) bool {
+	if ep.timing.ClientProtocol {
+		return x.down.HTTP2()
+	}
+	return ep.http2
 }
 
 // dialBytes connects for opaque bytes.

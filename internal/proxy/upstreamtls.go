@@ -118,5 +118,6 @@ func (ep *endpoint) dialPlainH2(raw *loop.Conn, cfg h2.Config) (*h2conn, error) 
 	c := newH2(ep.w, raw, t, cfg)
 	c.ep = ep
 	c.start(nil)
+	c.keepAlive()
 	return c, nil
 }

@@ -33,7 +33,7 @@ func Limits() map[string]string {
 		"WarmupConfiguration.aggression":          "above 0, 1000 at most",
 		"HTTPCookie.attributes":                   "besides Path, Max-Age and HttpOnly, which the cookie has",
 		"PortTrafficPolicy.tls":                   "of one port of a service",
-		"HTTPSettings.useClientProtocol":          "false only",
+		"HTTPSettings.useClientProtocol":          "to endpoints outside the mesh; those of the mesh are reached by HTTP/2, and their programs by what their port declares",
 		"OutlierDetection.baseEjectionTime":       "the penalty doubles, where Envoy's grows by itself",
 		"ClientTLSSettings.mode":                  "to endpoints outside the mesh; those of the mesh are reached by its own TLS",
 		"ClientTLSSettings.clientCertificate":     "at a gateway only; in a mesh at an egress gateway",
@@ -73,7 +73,6 @@ func refusals() map[string]refused {
 	const not, nor = " is not supported in this version of Weft", " are not supported in this version of Weft"
 	return map[string]refused{
 		"Delay.exponentialDelay":                {"is hidden in Istio and not supported in this version of Weft", "write fixedDelay"},
-		"Abort.http2Error":                      {"is hidden in Istio and not supported in this version of Weft", "write httpStatus or grpcStatus"},
 		"TLSMatchAttributes.destinationSubnets": {"matching on addresses" + not, "match on sniHosts and port"},
 		"L4MatchAttributes.destinationSubnets":  {"matching on addresses" + not, "match on port"},
 		"L4MatchAttributes.sourceSubnet":        {"matching on addresses" + not, "match on sourceLabels or sourceNamespace"},
@@ -91,10 +90,6 @@ func refusals() map[string]refused {
 		"ZoneAwareLoadBalancerSetting.minClusterSize":   {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.Failover.from":    {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.Failover.to":      {"balancing by the size of zones" + not, "write localityLbSetting"},
-		"HTTPSettings.useClientProtocol":                {"true" + not + ": proxies speak HTTP/2 to each other, and to programs what their port declares", "remove it"},
-		"HTTPSettings.http2KeepAlive":                   {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
-		"ConnectionKeepalive.interval":                  {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
-		"ConnectionKeepalive.timeout":                   {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
 		"OutlierDetection.consecutiveErrors":            {"is deprecated, and Istio itself no longer looks at it", "write consecutive5xxErrors or consecutiveGatewayErrors"},
 		"ClientTLSSettings.caCrl":                       {"lists of revoked certificates" + nor, "remove it"},
 

@@ -180,9 +180,7 @@ func TestEveryField(t *testing.T) {
 		delete(refused, pseudo) // of some values only
 	}
 	// partly refused: for other values than the default.
-	partly := map[string]bool{
-		"HTTPSettings.useClientProtocol": true,
-	}
+	partly := map[string]bool{}
 	limits := Limits()
 	var lines []string
 	seen := map[string]bool{}

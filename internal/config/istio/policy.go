@@ -134,7 +134,6 @@ func (c *checker) delay(in *faultDelay, out *model.Fault, f *document.Field) {
 }
 
 func (c *checker) abort(in *faultAbort, out *model.Fault, f *document.Field) {
-	c.refuseAny(f, "Abort", "http2Error")
 	c.oneOf(f, "httpStatus", "grpcStatus", "http2Error")
 	switch {
 	case in.HTTPStatus != nil:
@@ -144,8 +143,12 @@ func (c *checker) abort(in *faultAbort, out *model.Fault, f *document.Field) {
 		}
 	case in.GRPCStatus != nil:
 		out.GRPC = c.grpcStatus(*in.GRPCStatus, f.Key("grpcStatus"))
-	case in.HTTP2Error == nil:
-		c.add(f, "has no status", "write httpStatus or grpcStatus")
+	case in.HTTP2Error != nil:
+		if out.Reset = document.HTTP2Error(*in.HTTP2Error); out.Reset == 0 {
+			c.add(f.Key("http2Error"), fmt.Sprintf("unknown error %q", clip(*in.HTTP2Error)), "known are "+strings.Join(document.HTTP2Errors(), ", "))
+		}
+	default:
+		c.add(f, "has no status", "write httpStatus, grpcStatus or http2Error")
 	}
 	if in.Percentage == nil {
 		c.noShare(f, "aborted")

@@ -4,10 +4,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 )
+
+// minPing bounds how often a connection is asked whether it lives: servers take more for an attack.
+const minPing = time.Second
+
+// atLeast reads a duration that must be there.
+func (c *checker) atLeast(d *duration, least time.Duration, f *document.Field) time.Duration {
+	switch {
+	case d == nil:
+		c.add(f, "is missing", "write a duration such as 10s")
+	case d.Duration < least:
+		c.add(f, fmt.Sprintf("wants %s at least, has %s", least, d.Duration), "")
+	}
+	return of(d)
+}
 
 func (c *checker) pool(in *connectionPool, f *document.Field) (out model.Connections) {
 	count := func(n int32, at *document.Field) int {
@@ -32,9 +47,12 @@ func (c *checker) pool(in *connectionPool, f *document.Field) (out model.Connect
 	}
 	if http := in.HTTP; http != nil {
 		at := f.Key("http")
-		c.refuseAny(at, "HTTPSettings", "http2KeepAlive")
-		if http.UseClientProtocol {
-			c.refuse(at.Key("useClientProtocol"), "HTTPSettings.useClientProtocol")
+		out.ClientProtocol = http.UseClientProtocol
+		if k := http.HTTP2KeepAlive; k != nil {
+			out.Ping = &model.Ping{
+				Interval: c.atLeast(k.Interval, minPing, at.Key("http2KeepAlive").Key("interval")),
+				Timeout:  c.atLeast(k.Timeout, time.Millisecond, at.Key("http2KeepAlive").Key("timeout")),
+			}
 		}
 		if policy := http.H2UpgradePolicy; c.enum(&policy, []string{"DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"}, at.Key("h2UpgradePolicy")) && policy != "DEFAULT" {
 			c.idle(at.Key("h2UpgradePolicy"), "HTTPSettings.h2UpgradePolicy")

@@ -42,7 +42,12 @@ func (c *checker) faultDelay(d *faultDelay, out *model.Fault, f *document.Field)
 }
 
 func (c *checker) faultAbort(a *faultAbort, out *model.Fault, f *document.Field) {
-	c.one(f, "status", "grpcStatus")
+	c.one(f, "status", "grpcStatus", "http2Error")
+	if name := a.HTTP2Error; name != nil {
+		if out.Reset = document.HTTP2Error(*name); out.Reset == 0 {
+			c.add(f.Key("http2Error"), fmt.Sprintf("unknown error %q", clip(*name)), "known are "+strings.Join(document.HTTP2Errors(), ", "))
+		}
+	}
 	out.Status = c.integer(a.Status, 200, 599, 0, f.Key("status"))
 	out.GRPC = c.grpcStatus(a.GRPCStatus, f.Key("grpcStatus"))
 	out.AbortShare = c.share(a.Percent, 0, 100, 1, f.Key("percent"))

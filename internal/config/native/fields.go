@@ -47,4 +47,6 @@ func connectionFields(m *model.Connections, add func(name string, set bool)) {
 	add("limits.maxConnectionAge", m.MaxAge != 0)
 	add("limits.maxConnectionIdle", m.Idle != 0)
 	add("limits.tcpKeepalive", m.KeepAlive != nil)
+	add("limits.http2Keepalive", m.Ping != nil)
+	add("limits.clientProtocol", m.ClientProtocol)
 }

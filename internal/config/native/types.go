@@ -98,6 +98,7 @@ type faultDelay struct {
 type faultAbort struct {
 	Status     *int64  `json:"status"`
 	GRPCStatus code    `json:"grpcStatus"`
+	HTTP2Error *string `json:"http2Error"`
 	Percent    percent `json:"percent"`
 }
 

@@ -3,15 +3,22 @@ package native
 // What follows is of the endpoints of a Service.
 
 type limits struct {
-	Connections           *int64        `json:"connections"`
-	Requests              *int64        `json:"requests"`
-	Pending               *int64        `json:"pending"`
-	Retries               *int64        `json:"retries"`
-	RequestsPerConnection *int64        `json:"requestsPerConnection"`
-	StreamsPerConnection  *int64        `json:"streamsPerConnection"`
-	MaxConnectionAge      duration      `json:"maxConnectionAge"`
-	MaxConnectionIdle     duration      `json:"maxConnectionIdle"`
-	TCPKeepalive          *tcpKeepalive `json:"tcpKeepalive"`
+	Connections           *int64          `json:"connections"`
+	Requests              *int64          `json:"requests"`
+	Pending               *int64          `json:"pending"`
+	Retries               *int64          `json:"retries"`
+	RequestsPerConnection *int64          `json:"requestsPerConnection"`
+	StreamsPerConnection  *int64          `json:"streamsPerConnection"`
+	MaxConnectionAge      duration        `json:"maxConnectionAge"`
+	MaxConnectionIdle     duration        `json:"maxConnectionIdle"`
+	TCPKeepalive          *tcpKeepalive   `json:"tcpKeepalive"`
+	HTTP2Keepalive        *http2Keepalive `json:"http2Keepalive"`
+	ClientProtocol        bool            `json:"clientProtocol"`
+}
+
+type http2Keepalive struct {
+	Interval duration `json:"interval"`
+	Timeout  duration `json:"timeout"`
 }
 
 type tcpKeepalive struct {

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -82,7 +83,24 @@ func (c *checker) limits(l *limits, f *document.Field) model.Connections {
 			Probes:   c.integer(k.Probes, 1, 127, 0, at.Key("probes")),
 		}
 	}
+	out.ClientProtocol = l.ClientProtocol
+	if k := l.HTTP2Keepalive; k != nil {
+		out.Ping = c.ping(k, f.Key("http2Keepalive"))
+	}
 	return out
+}
+
+// Defaults of limits.http2Keepalive.
+const (
+	defaultPing        = 30 * time.Second
+	defaultPingTimeout = 10 * time.Second
+)
+
+func (c *checker) ping(k *http2Keepalive, f *document.Field) *model.Ping {
+	return &model.Ping{
+		Interval: cmp.Or(c.duration(k.Interval, time.Second, maxDuration, f.Key("interval")), defaultPing),
+		Timeout:  cmp.Or(c.duration(k.Timeout, time.Millisecond, time.Hour, f.Key("timeout")), defaultPingTimeout),
+	}
 }
 
 // Defaults of a retry budget (GEP-3388).
