@@ -52,6 +52,9 @@ func traffic(r *Resource, t *istio.Traffic, s *model.Service, warn func(at istio
 			warn(p.At, fmt.Sprintf("service %s has no port %d", s.Name, p.Port), portRemedy(s))
 		}
 	}
+	if up != nil && up.Tunnel != nil && meshEndpoints(s) {
+		warn(t.TunnelAt, fmt.Sprintf("has no effect on the endpoints of %s that are of the mesh: no forward proxy is among them", s.Name), "write it for a ServiceEntry whose endpoints are forward proxies")
+	}
 	if t.Plain && meshEndpoints(s) {
 		warn(istio.Position{Line: r.Line}, fmt.Sprintf("tls: DISABLE has no effect on the endpoints of %s that are of the mesh: they are reached by its own TLS always", s.Name), "remove it")
 	}
@@ -159,7 +162,7 @@ func portUpstream(t *istio.Traffic, p *istio.PortTraffic) *model.Upstream {
 		out = *p.Traffic.Upstream
 	}
 	if t.Upstream != nil {
-		out.Budget, out.ProxyHeader = t.Upstream.Budget, t.Upstream.ProxyHeader
+		out.Budget, out.ProxyHeader, out.Tunnel = t.Upstream.Budget, t.Upstream.ProxyHeader, t.Upstream.Tunnel
 		if out.Ref == (model.PolicyRef{}) {
 			out.Ref = t.Upstream.Ref
 		}

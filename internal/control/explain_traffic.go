@@ -242,6 +242,13 @@ func (e *explanation) upstream(s *model.Service, up *model.Upstream) {
 	if r := up.RetryAfter; r != nil {
 		tell("retry-after", fmt.Sprintf("endpoints that answer 429 or 503 are left out as long as they ask, %s at most", cmp.Or(r.Max, resilience.DefaultRetryAfter)))
 	}
+	if t := up.Tunnel; t != nil {
+		how := "CONNECT"
+		if t.Post {
+			how = "POST"
+		}
+		tell("tunnel", fmt.Sprintf("endpoints outside the mesh are forward proxies, which carry connections of bytes to %s port %d (%s)", t.Host, t.Port, how))
+	}
 	if h := up.Health; h != nil {
 		tell("health checks", string(h.Type))
 	}

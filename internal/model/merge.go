@@ -52,6 +52,7 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	out.RetryAfter = cmp.Or(out.RetryAfter, general.RetryAfter)
 	out.TLS = cmp.Or(out.TLS, general.TLS)
 	out.Egress = cmp.Or(out.Egress, general.Egress)
+	out.Tunnel = cmp.Or(out.Tunnel, general.Tunnel)
 	out.ProxyHeader = cmp.Or(out.ProxyHeader, general.ProxyHeader)
 	out.Ports = mergePorts(specific, general)
 	c, g := &out.Connections, &general.Connections

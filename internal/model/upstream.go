@@ -17,7 +17,17 @@ type Upstream struct {
 	Egress      *Egress      `json:"egress,omitempty"`      // how endpoints outside the mesh are come to; nil: directly
 	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
 
+	Tunnel *Tunnel `json:"tunnel,omitempty"` // plain endpoints: where their connections of bytes lead to
+
 	Ports []PortUpstream `json:"ports,omitempty"` // what holds for single ports, by number; each once
+}
+
+// Tunnel has endpoints, which are forward proxies, carry connections of bytes on (RFC 9110, section 9.3.6). Requests of HTTP
+// are sent to the endpoints as ever.
+type Tunnel struct {
+	Post bool   `json:"post,omitempty"` // by POST, whose content and answer are the bytes; else by CONNECT
+	Host string `json:"host"`           // DNS name or IP address
+	Port uint16 `json:"port"`
 }
 
 // Egress is the way out of the mesh: requests go to the proxies of a gateway, which reach the endpoints.

@@ -241,6 +241,9 @@ func (x *exchange) attempt(fresh bool) *Failure {
 		x.tried = append(x.tried, x.ep)
 		return &Failure{"receive", 503, flagRefused, fmt.Errorf("%s of %s: %s", x.ep.describe(), x.where(), h.Get(failureHeader))}
 	}
+	if f := x.refusedTunnel(h); f != nil {
+		return f
+	}
 	if x.set.usesEWMA() {
 		x.ep.latency.Observe(x.w.loop.Now().Sub(x.tryStart), x.w.loop.Now(), x.set.pool.upstream.Balance.Decay)
 	}
@@ -272,9 +275,12 @@ func idempotent(method string) bool {
 func (x *exchange) send() *Failure {
 	x.prepare()
 	x.tellDeadline()
-	x.switched = x.req.Protocol != "" || x.req.Method == "CONNECT"
+	x.switched = x.req.Protocol != "" || x.req.Method == "CONNECT" || x.opaque
 	if x.switched {
 		if err := x.up.SendHead(x.req, false); err != nil {
+			return x.sendFailure(err)
+		}
+		if err := x.up.Flush(); err != nil {
 			return x.sendFailure(err)
 		}
 		return nil // content follows the agreement

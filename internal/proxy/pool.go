@@ -22,7 +22,7 @@ type pool struct {
 
 	port  uint16  // of a policy of its own, for whose requests alone it is; 0: all others
 	ports []*pool // those, of this one
-	own   string  // whose connections are its own, as they are made otherwise than the service's; "": they are shared
+	own   string  // how its connections are made, where that is otherwise than the service's: those made alike are shared
 
 	key     string // what makes two pools of different snapshots the same
 	members []*model.Endpoint

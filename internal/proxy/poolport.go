@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -54,8 +55,9 @@ func (p *pool) separate() {
 	if p.service.Service == nil || p.datagrams {
 		return
 	}
-	if !reflect.DeepEqual(madeAs(p.upstream), madeAs(p.service.Upstream)) {
-		p.own = p.key
+	if mine := madeAs(p.upstream); !reflect.DeepEqual(mine, madeAs(p.service.Upstream)) {
+		text, _ := json.Marshal(mine) // plain values, which always can
+		p.own = string(text)
 	}
 }
 

@@ -139,7 +139,7 @@ func (x *exchange) agree(h *message.Head) {
 	default:
 		h.Status, h.Protocol = 101, x.req.Protocol
 	}
-	if c, ok := x.up.(*h1conn); ok {
+	if c, ok := x.up.(*h1conn); ok && x.req.Method != "POST" {
 		c.tunnel()
 	}
 }

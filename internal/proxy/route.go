@@ -236,6 +236,10 @@ func (x *exchange) prepare() {
 	if x.ep.model.Plain {
 		h.Del(headerPort)
 		h.Del(headerSource)
+		if t := x.tunnelFor(x.ep); t != nil {
+			x.address(t)
+			return
+		}
 		if h.Protocol != "" && !x.opaque {
 			h.Method = "CONNECT"
 			if !x.up.HTTP2() {

@@ -131,7 +131,8 @@ func (ep *endpoint) serves(port uint16) bool {
 // wait. reused tells that the connection has carried exchanges before, and so may have been closed by the peer
 // meanwhile.
 func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err error) {
-	if ep.model.Plain && x.opaque {
+	tunnel := x.tunnelFor(ep)
+	if ep.model.Plain && x.opaque && tunnel == nil {
 		s, err := ep.dialBytes(x)
 		if err != nil {
 			return nil, false, err
@@ -139,7 +140,7 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 		return s, false, nil
 	}
 	if ep.model.Plain && !ep.speaksHTTP2(x) {
-		if !fresh {
+		if fresh = fresh || tunnel != nil; !fresh {
 			if c := ep.takeIdle(); c != nil {
 				return c, true, nil
 			}

@@ -31,6 +31,7 @@ type timing struct {
 	quiet   int    // looks at the content since some came or went
 	carried uint64 // bytes at the last look
 
+	tryLimit  time.Duration // of the present try; 0: none
 	idleLimit time.Duration // of silence; 0: none
 }
 
@@ -60,8 +61,15 @@ func (x *exchange) whenLate() {
 // startTry bounds a try.
 func (x *exchange) startTry() {
 	x.tryLate, x.tryStart = false, x.w.loop.Now()
-	if x.plan != nil && x.plan.tryTimeout > 0 {
-		x.w.loop.AfterFunc(&x.tryTimer, x.plan.tryTimeout, x.onTryLate)
+	x.tryLimit = 0
+	if x.plan != nil {
+		x.tryLimit = x.plan.tryTimeout
+	}
+	if x.opaque && x.tunnelFor(x.ep) != nil {
+		x.tryLimit = x.patience() // a forward proxy may not answer
+	}
+	if x.tryLimit > 0 {
+		x.w.loop.AfterFunc(&x.tryTimer, x.tryLimit, x.onTryLate)
 	}
 }
 
@@ -133,7 +141,7 @@ func (x *exchange) timeoutFailure() *Failure {
 	case x.aged:
 		return &Failure{"receive", 504, flagTimeout, fmt.Errorf("the connection may be %s old, as its policy says", x.limit)}
 	case !x.late:
-		what, d = "a try", x.plan.tryTimeout
+		what, d = "a try", x.tryLimit
 	case x.deadline.By == resilience.ByCaller:
 		return &Failure{"receive", 504, flagDeadline, fmt.Errorf("the caller waits no longer than %s", d)}
 	}

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/config/document"
@@ -48,7 +49,6 @@ func (c *checker) traffic(in *trafficPolicy, f *document.Field) (out Traffic) {
 	if in == nil {
 		return out
 	}
-	c.refuseAny(f, "TrafficPolicy", "tunnel")
 	out = c.portTraffic(in.LoadBalancer, in.ConnectionPool, in.OutlierDetection, in.TLS, f)
 	up := out.Upstream
 	if up == nil {
@@ -59,6 +59,10 @@ func (c *checker) traffic(in *trafficPolicy, f *document.Field) (out Traffic) {
 		if c.enum(&version, []string{"V1", "V2"}, f.Key("proxyProtocol").Key("version")) {
 			up.ProxyHeader, out.Upstream = int(version[1]-'0'), up
 		}
+	}
+	if in.Tunnel != nil {
+		up.Tunnel, out.Upstream = c.tunnel(in.Tunnel, f.Key("tunnel")), up
+		out.TunnelAt = c.position(f.Key("tunnel"))
 	}
 	if b := in.RetryBudget; b != nil {
 		up.Budget, out.Upstream = c.budget(b, f.Key("retryBudget")), up
@@ -75,6 +79,19 @@ func (c *checker) traffic(in *trafficPolicy, f *document.Field) (out Traffic) {
 			Traffic: c.portTraffic(p.LoadBalancer, p.ConnectionPool, p.OutlierDetection, p.TLS, at),
 			At:      c.position(at.Key("port").Key("number")),
 		})
+	}
+	return out
+}
+
+// tunnel reads where forward proxies lead to.
+func (c *checker) tunnel(in *tunnelSettings, f *document.Field) *model.Tunnel {
+	protocol := in.Protocol
+	c.enum(&protocol, []string{"CONNECT", "POST"}, f.Key("protocol"))
+	out := &model.Tunnel{Post: protocol == "POST", Host: strings.ToLower(in.TargetHost), Port: c.wantedPort(in.TargetPort, f.Key("targetPort"))}
+	if _, err := netip.ParseAddr(out.Host); err != nil {
+		if why := document.CheckSubdomain(out.Host); why != "" {
+			c.add(f.Key("targetHost"), fmt.Sprintf("%q is no DNS name or IP address", clip(in.TargetHost)), why)
+		}
 	}
 	return out
 }

@@ -32,6 +32,7 @@ func Limits() map[string]string {
 		"WarmupConfiguration.minimumPercent":      "the share rises from it to the whole, where Envoy's is that at least",
 		"WarmupConfiguration.aggression":          "above 0, 1000 at most",
 		"HTTPCookie.attributes":                   "besides Path, Max-Age and HttpOnly, which the cookie has",
+		"TrafficPolicy.tunnel":                    "to endpoints outside the mesh",
 		"PortTrafficPolicy.tls":                   "of one port of a service",
 		"HTTPSettings.useClientProtocol":          "to endpoints outside the mesh; those of the mesh are reached by HTTP/2, and their programs by what their port declares",
 		"OutlierDetection.baseEjectionTime":       "the penalty doubles, where Envoy's grows by itself",
@@ -79,10 +80,6 @@ func refusals() map[string]refused {
 
 		"DestinationRule.workloadSelector":              {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
 		"type.WorkloadSelector.matchLabels":             {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
-		"TrafficPolicy.tunnel":                          {"tunnelling by CONNECT or POST" + not, "remove it"},
-		"TunnelSettings.protocol":                       {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
-		"TunnelSettings.targetHost":                     {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
-		"TunnelSettings.targetPort":                     {"tunnelling by CONNECT or POST" + not, "remove tunnel"},
 		"LoadBalancerSettings.zoneAwareLbSetting":       {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.enabled":          {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.failover":         {"balancing by the size of zones" + not, "write localityLbSetting"},

@@ -83,6 +83,7 @@ type Traffic struct {
 	Mutual   bool            // the mesh's own TLS is asked for
 	Files    TLSFiles        // of Upstream.TLS
 	Ports    []PortTraffic
+	TunnelAt Position
 }
 
 // TLSFiles name what UpstreamTLS is made of.

@@ -30,6 +30,7 @@ func (p *Policy) Fields() []string {
 		add("healthCheck", u.Health != nil)
 		add("loadBalancing", !u.Balance.IsZero())
 		add("egress", u.Egress != nil)
+		add("tunnel", u.Tunnel != nil)
 		portFields(u.Ports, add)
 	}
 	add("clients.proxyProtocol", p.Clients != nil)

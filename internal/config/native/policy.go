@@ -113,7 +113,7 @@ func (c *checker) serviceOnly(targets []Target, f *document.Field) {
 	}
 	for _, at := range []*document.Field{
 		f.Key("timeouts").Key("connect"), f.Key("retries").Key("budget"), f.Key("limits"),
-		f.Key("ejection"), f.Key("retryAfter"), f.Key("healthCheck"), f.Key("loadBalancing"), f.Key("egress"), f.Key("ports"),
+		f.Key("ejection"), f.Key("retryAfter"), f.Key("healthCheck"), f.Key("loadBalancing"), f.Key("egress"), f.Key("ports"), f.Key("tunnel"),
 	} {
 		if c.doc.Has(at) {
 			c.addKey(at, fmt.Sprintf("is of the endpoints of a Service, and the target %s %s is none", targets[other].Kind, targets[other].Name),

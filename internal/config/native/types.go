@@ -28,6 +28,7 @@ type spec struct {
 	Clients            *clients            `json:"clients"`
 	Egress             *egress             `json:"egress"`
 	Ports              []portSpec          `json:"ports"`
+	Tunnel             *tunnel             `json:"tunnel"`
 }
 
 type egress struct {

@@ -46,8 +46,11 @@ func (c *checker) upstream(s *spec, f *document.Field) *model.Upstream {
 	if s.LoadBalancing != nil {
 		out.Balance = c.balance(s.LoadBalancing, f.Key("loadBalancing"))
 	}
+	if s.Tunnel != nil {
+		out.Tunnel = c.tunnel(s.Tunnel, f.Key("tunnel"))
+	}
 	out.Ports = c.ports(s.Ports, f.Key("ports"))
-	if len(out.Ports) == 0 && out.Connections == (model.Connections{}) && out.Budget == nil && out.Ejection == nil && out.RetryAfter == nil && out.Health == nil && out.Egress == nil && out.Balance.IsZero() {
+	if len(out.Ports) == 0 && out.Tunnel == nil && out.Connections == (model.Connections{}) && out.Budget == nil && out.Ejection == nil && out.RetryAfter == nil && out.Health == nil && out.Egress == nil && out.Balance.IsZero() {
 		return nil
 	}
 	return out
