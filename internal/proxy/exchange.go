@@ -277,13 +277,7 @@ func (x *exchange) send() *Failure {
 	x.tellDeadline()
 	x.switched = x.req.Protocol != "" || x.req.Method == "CONNECT" || x.opaque
 	if x.switched {
-		if err := x.up.SendHead(x.req, false); err != nil {
-			return x.sendFailure(err)
-		}
-		if err := x.up.Flush(); err != nil {
-			return x.sendFailure(err)
-		}
-		return nil // content follows the agreement
+		return x.propose()
 	}
 	first := len(x.replay) == 0
 	ended := first && x.down.Done() || !first && x.sentAll

@@ -41,3 +41,15 @@ func (x *exchange) refusedTunnel(h *message.Head) *Failure {
 	x.tried = append(x.tried, x.ep)
 	return &Failure{"connect", 503, flagConnect, fmt.Errorf("%s of %s answers %d to %s %s", x.ep.describe(), x.where(), h.Status, x.req.Method, x.req.Authority)}
 }
+
+// propose sends the head of what is to become a tunnel; content follows the agreement.
+func (x *exchange) propose() *Failure {
+	err := x.up.SendHead(x.req, false)
+	if err == nil {
+		err = x.up.Flush()
+	}
+	if err != nil {
+		return x.sendFailure(err)
+	}
+	return nil
+}

@@ -52,6 +52,21 @@ func forwardProxy(t testing.TB, target string, program netip.AddrPort, asked *at
 	}))
 }
 
+// wantsReset makes a connection that is to be reset before a byte comes, which may be before it is there.
+func wantsReset(t testing.TB, at netip.AddrPort) {
+	t.Helper()
+	c, err := net.Dial("tcp", at.String())
+	var b []byte
+	if err == nil {
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		b, err = io.ReadAll(c)
+	}
+	if !wasReset(err) || len(b) > 0 {
+		t.Errorf("%q, %v; want a reset", b, err)
+	}
+}
+
 type flushing struct {
 	w http.ResponseWriter
 	c *http.ResponseController
@@ -142,11 +157,9 @@ func TestTunnelsByForwardProxies(t *testing.T) {
 	t.Run("refused by all", func(t *testing.T) {
 		var asked atomic.Int64
 		at := hop(newLab(t), proxies(&asked, greeted(t, echo), model.HTTP, tunnel(1, false), target))
-		c := dialRaw(t, at)
-		_ = c.SetDeadline(time.Now().Add(patience))
-		c.send("go\n")
-		if b, err := io.ReadAll(c.r); err == nil || len(b) > 0 || asked.Load() == 0 {
-			t.Errorf("%q, %v after %d questions; want a reset", b, err, asked.Load())
+		wantsReset(t, at)
+		if asked.Load() == 0 {
+			t.Error("the forward proxy was not asked")
 		}
 	})
 	t.Run("no answer", func(t *testing.T) {
@@ -157,10 +170,6 @@ func TestTunnelsByForwardProxies(t *testing.T) {
 			Name: name("web"), Ports: []model.Port{{Number: 80, Protocol: model.TCP}}, Upstream: up,
 			Endpoints: []model.Endpoint{{ID: "proxy", Address: silent, Plain: true, Protocol: model.HTTP}},
 		})
-		c := dialRaw(t, at)
-		_ = c.SetDeadline(time.Now().Add(patience))
-		if b, err := io.ReadAll(c.r); err == nil || len(b) > 0 || strings.Contains(err.Error(), "timeout") {
-			t.Errorf("%q, %v; want a reset", b, err)
-		}
+		wantsReset(t, at)
 	})
 }

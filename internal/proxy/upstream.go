@@ -172,9 +172,10 @@ func (ep *endpoint) open(x *exchange, fresh bool) (s stream, reused bool, err er
 	return st, true, nil
 }
 
-// speaksHTTP2 reports whether a plain endpoint is spoken to by HTTP/2: as it declares, or as the client does.
+// speaksHTTP2 reports whether a plain endpoint is spoken to by HTTP/2: as it declares, or as the client does. Health checks
+// and questions have no client.
 func (ep *endpoint) speaksHTTP2(x *exchange) bool {
-	if ep.timing.ClientProtocol {
+	if ep.timing.ClientProtocol && x.o.kind <= fromMirror {
 		return x.down.HTTP2()
 	}
 	return ep.http2
