@@ -139,6 +139,12 @@ var protections = []struct {
 		s.Upstream.Ejection = &model.Ejection{Consecutive5xx: 5, ConsecutiveGateway: 5, ConsecutiveLocal: 5, SuccessRate: 0.5}
 		s.Upstream.RetryAfter = &model.RetryAfter{}
 	}},
+	{"a port of its own", func(_ *model.Rule, s *model.Service) {
+		s.Upstream.Ports = []model.PortUpstream{
+			{Port: 79, Connections: model.Connections{Requests: 1}},
+			{Port: 80, Ejection: &model.Ejection{Consecutive5xx: 5, Statuses: []int{404}}, Connections: model.Connections{MaxAge: time.Hour}},
+		}
+	}},
 	{"health checks", func(_ *model.Rule, s *model.Service) {
 		s.Upstream.Health = &model.HealthCheck{Type: model.HealthTCP, Interval: time.Minute}
 	}},

@@ -139,7 +139,7 @@ func counting(t testing.TB, to netip.AddrPort) (at netip.AddrPort, count *atomic
 	}), count
 }
 
-// TestPortsHaveTheirOwnConnections has connections for one port carry one request each, and those for the other as many
+// TestPortsHaveTheirOwnConnections has connections for one port, or of a subset, carry one request each, and others as many
 // as come: to programs, and between two proxies, which else share one connection for all ports.
 func TestPortsHaveTheirOwnConnections(t *testing.T) {
 	once := model.PortUpstream{Connections: model.Connections{PerConnection: 1, ConnectTimeout: 20 * time.Second}}
@@ -155,6 +155,24 @@ func TestPortsHaveTheirOwnConnections(t *testing.T) {
 		}
 		if len(seen["/80"]) != 1 || len(seen["/81"]) != 5 {
 			t.Errorf("connections: %v", seen)
+		}
+	})
+	t.Run("a subset", func(t *testing.T) {
+		s := program(t, "web", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
+		rules := twoPorts()
+		rules[0].Backends[0].Port = 80
+		rules[0].Backends[0].Subset = map[string]string{"version": "v1"}
+		rules[0].Backends[0].Upstream = &model.Upstream{Connections: once.Connections}
+		c := newClient(t, newLab(t).edge(rules, s))
+		seen := map[string]map[string]bool{"/80": {}, "/81": {}}
+		for range 5 {
+			for path, of := range seen {
+				_, from, _ := c.get(path)
+				of[from] = true
+			}
+		}
+		if len(seen["/80"]) != 1 || len(seen["/81"]) != 5 {
+			t.Errorf("connections of all, and of the subset: %v", seen)
 		}
 	})
 	t.Run("proxies", func(t *testing.T) {
