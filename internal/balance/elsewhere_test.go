@@ -53,7 +53,7 @@ func TestElsewhere(t *testing.T) {
 }
 
 // TestWarmUpPaces has endpoints begin with other parts of their share than a tenth, and rise otherwise than in a straight
-// line, in a simulation of 120 s at 500 requests a second: the newcomer's share of each 10 s is that of the curve.
+// line, in a simulation of 120 s at 200 requests a second: the newcomer's share of each 10 s is that of the curve.
 func TestWarmUpPaces(t *testing.T) {
 	third := func(f float64) *float64 { return &f }
 	for name, b := range map[string]model.Balance{
@@ -69,7 +69,7 @@ func TestWarmUpPaces(t *testing.T) {
 			all[3].Since = start()
 			set := mustNew(t, b, Client{}, all)
 			random := rand.New(rand.NewPCG(31, 32))
-			const step, each, perSecond = 10, 5000, 500
+			const step, each, perSecond = 10, 2000, 200
 			from, curve := 0.1, 1.0
 			if b.WarmUpFrom != nil {
 				from = *b.WarmUpFrom
