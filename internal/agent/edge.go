@@ -229,16 +229,33 @@ func (r *certificateReader) fill(ln *model.Listener) error {
 		if err != nil {
 			return err
 		}
-		*c = model.Certificate{Chain: string(chain), Key: model.Secret(key)}
+		c.Chain, c.Key, c.ChainFile, c.KeyFile = string(chain), model.Secret(key), "", ""
 	}
-	if ln.ClientCAFile != "" {
-		ca, err := r.read(ln.ClientCAFile)
-		if err != nil {
+	for i := range ln.Certificates {
+		if err := r.text(&ln.Certificates[i].ClientCA, &ln.Certificates[i].ClientCAFile); err != nil {
 			return err
 		}
-		ln.ClientCA, ln.ClientCAFile = string(ca), ""
 	}
-	return nil
+	if c := ln.ClientChecks; c != nil && c.RevokedFile != "" {
+		checks := *c
+		if err := r.text(&checks.Revoked, &checks.RevokedFile); err != nil {
+			return err
+		}
+		ln.ClientChecks = &checks
+	}
+	return r.text(&ln.ClientCA, &ln.ClientCAFile)
+}
+
+// text reads a file, if one is named, and forgets its name.
+func (r *certificateReader) text(into, file *string) error {
+	if *file == "" {
+		return nil
+	}
+	b, err := r.read(*file)
+	if err == nil {
+		*into, *file = string(b), ""
+	}
+	return err
 }
 
 func (r *certificateReader) read(name string) ([]byte, error) {

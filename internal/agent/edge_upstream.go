@@ -37,12 +37,11 @@ func (e *edge) fillServices(r *certificateReader, s *model.Snapshot, lenient boo
 
 // fillTLS returns the settings with contents for names of files; nil when one cannot be read.
 func (r *certificateReader) fillTLS(t model.UpstreamTLS) (*model.UpstreamTLS, error) {
-	if t.CAFile != "" {
-		ca, err := r.read(t.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.CA, t.CAFile = string(ca), ""
+	if err := r.text(&t.CA, &t.CAFile); err != nil {
+		return nil, err
+	}
+	if err := r.text(&t.Revoked, &t.RevokedFile); err != nil {
+		return nil, err
 	}
 	if c := t.Certificate; c != nil && c.ChainFile != "" {
 		chain, err := r.read(c.ChainFile)

@@ -163,7 +163,9 @@ type UpstreamTLS struct {
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
 	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that an egress gateway reads from its directory of certificates
-	Ports       []uint16     `json:"ports,omitempty"`    // of the service, for whose endpoints alone it is; none: all
+	Revoked     string       `json:"revoked,omitempty"`  // lists of revoked certificates, PEM; see ParseRevocations
+	RevokedFile string       `json:"revokedFile,omitempty"`
+	Ports       []uint16     `json:"ports,omitempty"` // of the service, for whose endpoints alone it is; none: all
 
 	OfGateway bool   `json:"ofGateway,omitempty"` // a gateway of the mesh shows the certificate of its Gateway: see Snapshot.ClientCertificate
 	Invalid   string `json:"invalid,omitempty"`   // why nothing is sent, neither with TLS nor without: a CA is missing
