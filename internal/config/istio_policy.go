@@ -88,6 +88,7 @@ func withFiles(in *model.UpstreamTLS, files *istio.TLSFiles) *model.UpstreamTLS 
 	if files.CA != "" && files.CA != "system" {
 		out.CAFile = files.CA
 	}
+	out.RevokedFile = files.Revoked
 	if files.Certificate != "" {
 		out.Certificate = &model.Certificate{ChainFile: files.Certificate, KeyFile: files.Key}
 	}
