@@ -238,6 +238,7 @@ func (a *Agent) apply(s *model.Snapshot) error {
 			return err
 		}
 	}
+	s = s.WithCertificates()
 	a.names.want(s)
 	a.applying.Lock()
 	defer a.applying.Unlock()

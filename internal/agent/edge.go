@@ -197,7 +197,7 @@ func (e *edge) fill(s *model.Snapshot, lenient bool) (*model.Snapshot, map[strin
 	if err := e.fillServices(r, &out, lenient); err != nil {
 		return nil, r.files, err
 	}
-	return out.WithClientCertificate(), r.files, nil
+	return &out, r.files, nil
 }
 
 // certificateReader reads files of a directory, and none outside.

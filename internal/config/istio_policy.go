@@ -13,16 +13,17 @@ import (
 func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service) (*model.Upstream, time.Duration) {
 	warn := func(at istio.Position, message, remedy string) { c.warnOnce(r, at, message, remedy) }
 	up, idle := traffic(r, t, s, warn)
-	if up != nil && up.TLS != nil {
-		files := tlsFiles(t, up.TLS)
-		if files != (istio.TLSFiles{At: files.At, Mutual: files.Mutual}) {
-			warn(files.At, "certificates of one's own are used by egress gateways, which have the files, and by no other proxy of the mesh in this version of Weft", "let the service leave the mesh by a gateway, or leave them out: the system's CAs are believed")
-		}
-		out := *up
-		out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
-		up = &out
+	if up == nil || up.TLS == nil || c.alone {
+		return up, idle
 	}
-	return up, idle
+	files := tlsFiles(t, up.TLS)
+	if files.Certificate != "" || files.CA != "" && files.CA != "system" || files.Revoked != "" {
+		warn(files.At, "files are read by egress gateways, which have them, and by no other proxy of the mesh in this version of Weft", "write credentialName with a Secret, or let the service leave the mesh by a gateway")
+	}
+	out := *up
+	out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
+	c.credential(r, &files, out.TLS)
+	return &out, idle
 }
 
 // named completes whom a certificate has to name: the host, and what its ServiceEntry says (Istio,

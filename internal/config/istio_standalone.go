@@ -66,6 +66,7 @@ func newIstioEdge(c *standalone, resources []Resource) *istioEdge {
 	}
 	inner := &compiler{mesh: &Mesh{Services: services, Status: c.out.Status}, names: map[string][]string{}}
 	e := &istioEdge{standalone: c, rules: newIstioCompiler(inner), sockets: map[netip.AddrPort]*istioSocket{}, bound: map[*Resource]bool{}}
+	e.rules.alone = true
 	e.outside = map[model.ServiceName]bool{}
 	e.rules.declareEntries(resources)
 	for i := range resources {

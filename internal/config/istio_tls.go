@@ -18,7 +18,8 @@ func (e *istioEdge) upstream(r *Resource, t *istio.Traffic, s *model.Service) (*
 	}
 	out := *up
 	out.TLS = e.rules.named(up.TLS, s.Name)
-	e.clientFiles(r, &t.Files, out.TLS)
+	files := tlsFiles(t, up.TLS)
+	e.clientFiles(r, &files, out.TLS)
 	return &out, idle
 }
 

@@ -181,6 +181,12 @@ func (s *Snapshot) Redacted() *Snapshot {
 	if c := s.ClientCertificate; c != nil {
 		out.ClientCertificate = &Certificate{Chain: c.Chain, Key: redacted}
 	}
+	if len(s.Secrets) > 0 {
+		out.Secrets = make(map[string]Certificate, len(s.Secrets))
+		for name, c := range s.Secrets {
+			out.Secrets[name] = Certificate{Chain: c.Chain, Key: redacted}
+		}
+	}
 	return &out
 }
 

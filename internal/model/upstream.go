@@ -167,6 +167,8 @@ type UpstreamTLS struct {
 	RevokedFile string       `json:"revokedFile,omitempty"`
 	Ports       []uint16     `json:"ports,omitempty"` // of the service, for whose endpoints alone it is; none: all
 
+	// Secret, "NAMESPACE/NAME", has the certificate that is shown: see Snapshot.Secrets.
+	Secret    string `json:"secret,omitempty"`
 	OfGateway bool   `json:"ofGateway,omitempty"` // a gateway of the mesh shows the certificate of its Gateway: see Snapshot.ClientCertificate
 	Invalid   string `json:"invalid,omitempty"`   // why nothing is sent, neither with TLS nor without: a CA is missing
 }

@@ -29,6 +29,7 @@ type gatewayEdge struct {
 type gatewayResources struct {
 	byName   map[string]*discoveryv1.Resource
 	services []model.ServiceName // that the rules lead to, sorted
+	secrets  []string            // that backends of the rules are to be shown
 
 	known map[string][]knownListener // by name
 }
@@ -72,6 +73,7 @@ func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayReso
 			if at < 0 {
 				for k := range ln.Rules {
 					ln.Rules[k].EachUsed(func(n model.ServiceName) { services[n] = true })
+					ln.Rules[k].EachSecret(func(n string) { g.secrets = append(g.secrets, n) })
 				}
 				at = len(g.known[ln.Name])
 				g.known[ln.Name] = append(g.known[ln.Name], knownListener{*ln, uint32(len(w.Listeners))})

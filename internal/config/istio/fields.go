@@ -40,7 +40,7 @@ func Limits() map[string]string {
 		"ClientTLSSettings.clientCertificate":     "at a gateway only; in a mesh at an egress gateway",
 		"ClientTLSSettings.privateKey":            "at a gateway only; in a mesh at an egress gateway",
 		"ClientTLSSettings.caCertificates":        "at a gateway only; in a mesh at an egress gateway",
-		"ClientTLSSettings.credentialName":        "at a gateway only",
+		"ClientTLSSettings.credentialName":        "a Secret of the rule's namespace, else of istio-system; in a mesh its certificate is for proxies of that namespace, gateways of istio-system, and the gateway by which a service of that namespace leaves",
 		"ServerTLSSettings.mode":                  "not AUTO_PASSTHROUGH, whose server names only Istio's sidecars write; ISTIO_MUTUAL at an egress gateway of a mesh",
 		"ServerTLSSettings.minProtocolVersion":    "TLS_AUTO, TLSV1_2 and TLSV1_3",
 		"ServerTLSSettings.maxProtocolVersion":    "TLS_AUTO, TLSV1_2 and TLSV1_3",
