@@ -46,6 +46,7 @@ func Limits() map[string]string {
 		"ServerTLSSettings.maxProtocolVersion":    "TLS_AUTO, TLSV1_2 and TLSV1_3",
 		"ServerTLSSettings.cipherSuites":          "of TLS 1.2 those that Go's crypto/tls thinks safe, by OpenSSL's names or IANA's; those of TLS 1.3 are on always",
 		"ClientTLSSettings.caCrl":                 "at a gateway only; in a mesh at an egress gateway",
+		"Server.defaultEndpoint":                  "127.0.0.1:PORT, on the machine of the gateway, for what no VirtualService takes; no Unix sockets",
 		"Server.bind":                             "an IP address",
 		"Port.protocol":                           "HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, MONGO, TCP, TLS",
 		"ServiceEntry.hosts":                      "no wildcards",
@@ -108,8 +109,6 @@ func refusals() map[string]refused {
 		"ConnectionKeepalive.timeout":                     {"keep-alive by HTTP/2 PING" + not, "write tcp.tcpKeepalive"},
 		"OutlierDetection.consecutiveErrors":              {"is deprecated, and Istio itself no longer looks at it", "write consecutive5xxErrors or consecutiveGatewayErrors"},
 		"OutlierDetection.outlierDetectionHttpErrorCodes": {"counting statuses of one's own choice" + not, "write consecutive5xxErrors or consecutiveGatewayErrors"},
-
-		"Server.defaultEndpoint": {"one endpoint for all requests" + not, "write a VirtualService with a route"},
 
 		"Sidecar.ingress":                  {"listeners of one's own" + nor + ": a proxy serves the ports that its program registered", "remove it"},
 		"Sidecar.inboundConnectionPool":    {"bounds on what comes in" + nor, "bound the clients by a DestinationRule"},

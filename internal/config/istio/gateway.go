@@ -29,7 +29,6 @@ func ParseGateway(d *document.Document) (*Gateway, document.Problems) {
 }
 
 func (c *checker) server(in *server, f *document.Field, index int) Server {
-	c.refuseAny(f, "Server", "defaultEndpoint")
 	out := Server{Name: in.Name, At: c.position(f), TLSAt: c.position(f.Key("tls"))}
 	if out.Name == "" {
 		out.Name = fmt.Sprintf("server-%d", index)
@@ -53,7 +52,27 @@ func (c *checker) server(in *server, f *document.Field, index int) Server {
 	}
 	c.serverHosts(in.Hosts, &out, f.Key("hosts"))
 	c.serverKind(in, &out, f)
+	if c.defaultEndpoint(in.DefaultEndpoint, &out, f.Key("defaultEndpoint")); out.Redirect && in.DefaultEndpoint != "" {
+		c.add(f.Key("defaultEndpoint"), "is never asked: tls.httpsRedirect answers all requests", "remove one of them")
+	}
 	return out
+}
+
+// defaultEndpoint reads where what no VirtualService takes goes to: a program on the gateway's own machine.
+func (c *checker) defaultEndpoint(s string, out *Server, f *document.Field) {
+	if s == "" {
+		return
+	}
+	if strings.HasPrefix(s, "unix:") {
+		c.add(f, "Unix sockets are not supported in this version of Weft", "write 127.0.0.1:PORT")
+		return
+	}
+	at, err := netip.ParseAddrPort(s)
+	if err != nil || at.Port() == 0 || !at.Addr().IsLoopback() {
+		c.add(f, fmt.Sprintf("%q is no address of the loopback with a port", clip(s)), "write 127.0.0.1:PORT, or a VirtualService with a route to elsewhere")
+		return
+	}
+	out.Default = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // serverHosts reads "host" and "namespace/host".
@@ -103,6 +122,7 @@ func (c *checker) serverKind(in *server, out *Server, f *document.Field) {
 		return
 	}
 	tls := f.Key("tls")
+	out.HTTP2 = protocol == "HTTP2" || protocol == "GRPC"
 	switch protocol {
 	case "HTTPS", "TLS":
 		if out.Kind = model.SocketHTTPS; protocol == "TLS" {

@@ -158,8 +158,10 @@ type Server struct {
 	Bind       netip.Addr // zero: where the gateway listens
 	Kind       model.SocketKind
 	Hosts      []ServerHost
-	Redirect   bool // to HTTPS, whatever is asked for
-	Mesh       bool // for clients of the mesh alone, whose proxies speak its own TLS (ISTIO_MUTUAL)
+	HTTP2      bool           // what Default speaks, where it speaks HTTP
+	Default    netip.AddrPort // where what no VirtualService takes goes to; zero: it is answered 404, or closed
+	Redirect   bool           // to HTTPS, whatever is asked for
+	Mesh       bool           // for clients of the mesh alone, whose proxies speak its own TLS (ISTIO_MUTUAL)
 	Keys       []TLSFiles
 	ClientMode model.ClientMode    // "": clients are asked for no certificate
 	ClientCA   string              // file, or
