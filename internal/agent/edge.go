@@ -18,10 +18,10 @@ import (
 const (
 	maxCertificate  = 1 << 20     // bytes of a certificate or key file
 	lookAtFiles     = time.Second // how often the files are looked at
-	certificatesHow = "start the gateway with --certificates DIR"
+	certificatesHow = "start it with --certificates DIR"
 )
 
-// edge puts certificates into the listeners of a mesh's gateway, which the control plane knows by the names of their
+// edge puts certificates into the listeners of a mesh's gateway, and into what a proxy begins TLS to services outside with, which the control plane knows by the names of their
 // files alone, and follows the files. A snapshot whose files cannot be read is refused, and asked for again when they
 // can; the first one runs without the listeners concerned.
 type edge struct {
@@ -260,7 +260,7 @@ func (r *certificateReader) text(into, file *string) error {
 
 func (r *certificateReader) read(name string) ([]byte, error) {
 	if r.dir == "" {
-		return nil, fmt.Errorf("it names the file %s, and this gateway has no directory of certificates: %s", name, certificatesHow)
+		return nil, fmt.Errorf("it names the file %s, and this proxy has no directory of certificates: %s", name, certificatesHow)
 	}
 	if r.root == nil {
 		root, err := os.OpenRoot(r.dir)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,26 @@ func TestFilesOfListeners(t *testing.T) {
 	tls, err := reader().fillTLS(model.UpstreamTLS{CAFile: "ca", RevokedFile: "crl", Certificate: &model.Certificate{ChainFile: "crt", KeyFile: "key"}})
 	if err != nil || tls.CA != "text of ca" || tls.Revoked != "text of crl" || tls.RevokedFile != "" || tls.Certificate.Key != "text of key" {
 		t.Errorf("%+v, %v", tls, err)
+	}
+	sidecar := &edge{a: &Agent{o: Options{Certificates: dir}, log: slog.New(slog.DiscardHandler)}, files: map[string]fileMark{}}
+	up := func(crl string) *model.Upstream {
+		return &model.Upstream{TLS: &model.UpstreamTLS{CAFile: "ca", RevokedFile: crl}}
+	}
+	asked := &model.Snapshot{Services: []model.Service{{Upstream: up("crl"), Rules: []model.Rule{{Backends: []model.Backend{{Upstream: up("none")}, {}}}}}, {}}}
+	full, _, err := sidecar.fill(asked, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, subset := full.Services[0].Upstream.TLS, full.Services[0].Rules[0].Backends[0].Upstream.TLS
+	if whole.CA != "text of ca" || whole.Revoked != "text of crl" || whole.Invalid != "" || !strings.Contains(subset.Invalid, "there is no file none") {
+		t.Errorf("a sidecar's services: %+v, of a subset %+v", whole, subset)
+	}
+	if asked.Services[0].Upstream.TLS.CAFile == "" || asked.Services[0].Rules[0].Backends[0].Upstream.TLS.Invalid != "" {
+		t.Error("what was asked for is changed")
+	}
+	sidecar.a.o.Egress = true
+	if _, _, err := sidecar.fill(asked, false); err == nil || !strings.Contains(err.Error(), "there is no file none") {
+		t.Errorf("an egress gateway takes what it cannot do: %v", err)
 	}
 	for name, want := range map[string]string{"none": "there is no file none", "../crl": "a file of"} {
 		bad := model.Listener{ClientChecks: &model.ClientChecks{RevokedFile: name}}

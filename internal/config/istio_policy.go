@@ -18,7 +18,7 @@ func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service
 	}
 	files := tlsFiles(t, up.TLS)
 	if files.Certificate != "" || files.CA != "" && files.CA != "system" || files.Revoked != "" {
-		warn(files.At, "files are read by egress gateways, which have them, and by no other proxy of the mesh in this version of Weft", "write credentialName with a Secret, or let the service leave the mesh by a gateway")
+		warn(files.At, "files are read by proxies that were started with --certificates: others believe the system's CAs and show no certificate", "start weft run and weft gateway with --certificates DIR, or write credentialName with a Secret")
 	}
 	out := *up
 	out.TLS = withFiles(c.named(up.TLS, s.Name), &files)

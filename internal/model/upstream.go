@@ -162,7 +162,7 @@ type UpstreamTLS struct {
 	Names       []string     `json:"names,omitempty"`    // DNS names or URIs, one of which the certificate must have instead
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
-	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that an egress gateway reads from its directory of certificates
+	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that the proxy reads from its directory of certificates
 	Revoked     string       `json:"revoked,omitempty"`  // lists of revoked certificates, PEM; see ParseRevocations
 	RevokedFile string       `json:"revokedFile,omitempty"`
 	Ports       []uint16     `json:"ports,omitempty"` // of the service, for whose endpoints alone it is; none: all

@@ -33,7 +33,7 @@ func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 			return nil, errors.New("tls: the CA has no certificate in PEM")
 		}
 	}
-	if m.Certificate != nil && m.Certificate.Chain != "" { // files are those of egress gateways
+	if m.Certificate != nil && m.Certificate.Chain != "" { // files of a proxy without a directory of them are left out
 		pair, err := tls.X509KeyPair([]byte(m.Certificate.Chain), []byte(m.Certificate.Key))
 		if err != nil {
 			return nil, fmt.Errorf("tls: certificate: %w", err)
@@ -118,11 +118,11 @@ func (ep *endpoint) dialTLS(raw *loop.Conn, conf func(*upstreamTLS) *tls.Config)
 	return t, nil
 }
 
-// invalid says why nothing may be sent; "" if nothing is wrong. A CA or certificate that is a file of egress gateways may be
-// left out: then the server is verified, or refuses us. A list of revoked certificates may not.
+// invalid says why nothing may be sent; "" if nothing is wrong. A CA or certificate that is a file which this proxy does not
+// have may be left out: then the server is verified by the system's CAs, or refuses us. A list of revoked ones may not.
 func (u *upstreamTLS) invalid() string {
 	if u.model.Invalid == "" && u.model.RevokedFile != "" {
-		return "the list of revoked certificates is a file, which only an egress gateway reads"
+		return "the list of revoked certificates is a file, and this proxy has no directory of certificates (--certificates)"
 	}
 	return u.model.Invalid
 }

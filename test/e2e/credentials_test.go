@@ -78,6 +78,18 @@ func TestIstioCredentials(t *testing.T) {
 	if !strings.HasSuffix(other.stdout, "503") || !strings.Contains(other.stdout, "default/client") || o.calls.Load() != calls {
 		t.Errorf("a program of another namespace: %+v, and %d calls", other, o.calls.Load()-calls)
 	}
+	// The same by files, which the sidecar has.
+	o.files(m)
+	byFiles := strings.Replace(fmt.Sprintf(credentialRule, o.mutual), "credentialName: client", "clientCertificate: client.crt, privateKey: client.key, caCertificates: outside-ca.crt", 1)
+	m.must("apply", "--wait", "-f", m.file("files.yaml", byFiles))
+	asks := []string{"--", "curl", "-sS", "--max-time", "20", "-w", "\n%{http_code}", "http://api.outside.test/"}
+	if out := m.weft(append([]string{"run", "--service", "load", "--certificates", m.dir}, asks...)...); !strings.HasSuffix(out.stdout, "for the-mesh\n200") {
+		t.Errorf("by files: %+v", out)
+	}
+	if out := m.weft(append([]string{"run", "--service", "load", "--certificates", t.TempDir()}, asks...)...); !strings.HasSuffix(out.stdout, "503") || !strings.Contains(out.stdout, "there is no file outside-ca.crt") {
+		t.Errorf("by files that are not there: %+v", out)
+	}
+	m.must("apply", "--wait", "-f", m.file("out.yaml", fmt.Sprintf(credentialRule, o.mutual)+o.credential("second")))
 	if out := m.must("get", "secrets", "-o", "yaml") + m.must("explain", "api.outside.test", "--from", "load"); strings.Contains(out, "PRIVATE KEY") {
 		t.Errorf("a key is shown:\n%s", out)
 	}
