@@ -60,7 +60,7 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 		o.Bind = append(o.Bind, ip)
 		return err
 	})
-	fs.StringVar(&o.Certificates, "certificates", "", "`DIRECTORY` of the certificates and keys that listeners name by file")
+	fs.StringVar(&o.Certificates, "certificates", "", "`DIRECTORY` of the files that listeners, and TLS to services outside the mesh, name")
 	fs.StringVar(&o.Admin, "admin", "", "admin endpoint: unix:///PATH or IP:PORT")
 	fs.StringVar(&o.AccessLog, "access-log", "", "`FILE` for one JSON line a request; - is standard output")
 	fs.IntVar(&o.Loops, "loops", 1, "event loops: one uses one core")

@@ -207,7 +207,7 @@ func (a *Agent) configure(ctx, life context.Context, g *errgroup.Group) error {
 	a.quota = newLeaser(a)
 	g.Go(func() error { return a.quota.run(life) })
 	apply := a.apply
-	if a.o.gateway() {
+	if a.o.gateway() || a.o.Certificates != "" {
 		e := newEdge(a)
 		apply = e.apply
 		if e.managed != nil {
@@ -238,6 +238,7 @@ func (a *Agent) apply(s *model.Snapshot) error {
 			return err
 		}
 	}
+	s = s.WithCertificates()
 	a.names.want(s)
 	a.applying.Lock()
 	defer a.applying.Unlock()

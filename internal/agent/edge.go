@@ -18,10 +18,10 @@ import (
 const (
 	maxCertificate  = 1 << 20     // bytes of a certificate or key file
 	lookAtFiles     = time.Second // how often the files are looked at
-	certificatesHow = "start the gateway with --certificates DIR"
+	certificatesHow = "start it with --certificates DIR"
 )
 
-// edge puts certificates into the listeners of a mesh's gateway, which the control plane knows by the names of their
+// edge puts certificates into the listeners of a mesh's gateway, and into what a proxy begins TLS to services outside with, which the control plane knows by the names of their
 // files alone, and follows the files. A snapshot whose files cannot be read is refused, and asked for again when they
 // can; the first one runs without the listeners concerned.
 type edge struct {
@@ -197,7 +197,7 @@ func (e *edge) fill(s *model.Snapshot, lenient bool) (*model.Snapshot, map[strin
 	if err := e.fillServices(r, &out, lenient); err != nil {
 		return nil, r.files, err
 	}
-	return out.WithClientCertificate(), r.files, nil
+	return &out, r.files, nil
 }
 
 // certificateReader reads files of a directory, and none outside.
@@ -229,21 +229,38 @@ func (r *certificateReader) fill(ln *model.Listener) error {
 		if err != nil {
 			return err
 		}
-		*c = model.Certificate{Chain: string(chain), Key: model.Secret(key)}
+		c.Chain, c.Key, c.ChainFile, c.KeyFile = string(chain), model.Secret(key), "", ""
 	}
-	if ln.ClientCAFile != "" {
-		ca, err := r.read(ln.ClientCAFile)
-		if err != nil {
+	for i := range ln.Certificates {
+		if err := r.text(&ln.Certificates[i].ClientCA, &ln.Certificates[i].ClientCAFile); err != nil {
 			return err
 		}
-		ln.ClientCA, ln.ClientCAFile = string(ca), ""
 	}
-	return nil
+	if c := ln.ClientChecks; c != nil && c.RevokedFile != "" {
+		checks := *c
+		if err := r.text(&checks.Revoked, &checks.RevokedFile); err != nil {
+			return err
+		}
+		ln.ClientChecks = &checks
+	}
+	return r.text(&ln.ClientCA, &ln.ClientCAFile)
+}
+
+// text reads a file, if one is named, and forgets its name.
+func (r *certificateReader) text(into, file *string) error {
+	if *file == "" {
+		return nil
+	}
+	b, err := r.read(*file)
+	if err == nil {
+		*into, *file = string(b), ""
+	}
+	return err
 }
 
 func (r *certificateReader) read(name string) ([]byte, error) {
 	if r.dir == "" {
-		return nil, fmt.Errorf("it names the file %s, and this gateway has no directory of certificates: %s", name, certificatesHow)
+		return nil, fmt.Errorf("it names the file %s, and this proxy has no directory of certificates: %s", name, certificatesHow)
 	}
 	if r.root == nil {
 		root, err := os.OpenRoot(r.dir)

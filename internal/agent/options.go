@@ -46,7 +46,7 @@ type Options struct {
 	Egress       bool               // it is a gateway for programs of the mesh, by Inbound, and an endpoint of Service
 	Bind         []netip.Addr       // where the Gateway names no addresses; none is the loopback
 	Managed      io.ReadWriteCloser // brings certificates by ACME, see ManagedLine; nil: there are none
-	Certificates string             // directory of the certificate and key files that listeners name; "" : there are none
+	Certificates string             // directory of the files that listeners, and TLS to services outside the mesh, name; "" : there are none
 
 	AccessLog string // file, "-" for standard output, "" : none
 	Loops     int

@@ -66,6 +66,7 @@ func (a *App) runCommand() *cobra.Command {
 	fl.StringArrayVar(&o.Upstreams, "upstream", nil, "`SERVICE[.NAMESPACE][:PORT][=LOCALPORT]` to reach by a local port; may be repeated")
 	fl.StringArrayVarP(&o.Labels, "label", "l", nil, "`KEY=VALUE` label of the endpoint; may be repeated")
 	fl.StringVar(&o.AccessLog, "access-log", "", "`FILE` for a line of JSON per request, - for standard error (default none)")
+	fl.StringVar(&o.Certificates, "certificates", "", "`DIR` of the files that DestinationRules name for TLS to services outside the mesh (default none: the system's CAs)")
 	fl.StringVar(&o.Proxy, "proxy", "", "`PATH` of weft-proxy (default beside this program, else in PATH)")
 	return cmd
 }

@@ -41,14 +41,15 @@ type ServeOptions struct {
 type RunOptions struct {
 	Service, Version, Namespace, Account string
 
-	Ports     []string // [SERVICE_PORT:]PORT[/PROTOCOL]
-	Health    string   // path; "" probes the port
-	Capture   string   // "auto", "ebpf" or "explicit"
-	Upstreams []string // SERVICE[.NAMESPACE][:PORT][=LOCALPORT]
-	Labels    []string // KEY=VALUE
-	AccessLog string   // file; "-" is stderr; "" is none
-	Proxy     string   // path of weft-proxy; "" is beside this program, else in PATH
-	Command   []string
+	Ports        []string // [SERVICE_PORT:]PORT[/PROTOCOL]
+	Health       string   // path; "" probes the port
+	Capture      string   // "auto", "ebpf" or "explicit"
+	Upstreams    []string // SERVICE[.NAMESPACE][:PORT][=LOCALPORT]
+	Labels       []string // KEY=VALUE
+	AccessLog    string   // file; "-" is stderr; "" is none
+	Proxy        string   // path of weft-proxy; "" is beside this program, else in PATH
+	Certificates string   // directory of the files that TLS to services outside the mesh names; "" is none
+	Command      []string
 
 	Admin  adminv1connect.AdminServiceClient
 	Target string // the control plane, as messages name it

@@ -39,6 +39,7 @@ func (e *istioEdge) fill(socket *istioSocket, ln *istioListener) {
 			}
 		}
 	}
+	e.fillDefault(socket, ln)
 	if len(ln.Rules) == 0 && !socket.kind.HTTP() {
 		s := ln.servers[0]
 		e.warn(s.resource, s.server.At, fmt.Sprintf("listener %s has no rule: its connections are closed", ln.Name), "bind a VirtualService with tcp routes to the Gateway")

@@ -100,5 +100,6 @@ func newIstioCompiler(c *compiler) *istioCompiler {
 		certified: map[model.ServiceName][]string{}, exported: map[model.ServiceName][]string{},
 		virtual: map[model.ServiceName][]*Resource{}, rules: map[model.ServiceName][]*Resource{},
 		refs: map[ResourceKey][]failure{}, told: map[string]bool{},
+		secrets: map[gateway.ObjectName]*gateway.Secret{},
 	}
 }

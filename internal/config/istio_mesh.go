@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/config/gateway"
 	"github.com/weft-mesh/weft/internal/config/istio"
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -32,7 +33,9 @@ type istioCompiler struct {
 	wild      []*Resource                       // DestinationRules of wildcards, and of hosts nobody has
 	refs      map[ResourceKey][]failure
 	taken     map[*Resource]bool // VirtualServices that clients of the service at hand are routed by
-	told      map[string]bool    // warnings, each given once however many clients it is found for
+	secrets   map[gateway.ObjectName]*gateway.Secret
+	alone     bool            // at a standalone gateway, which reads files and Secrets by itself: see istioEdge.upstream
+	told      map[string]bool // warnings, each given once however many clients it is found for
 }
 
 // clientView is what clients of a namespace see of a service where it is not what all others see.
@@ -51,6 +54,8 @@ func (c *istioCompiler) apply(resources []Resource) {
 		case *istio.VirtualService:
 			c.resources[istio.ObjectName{Namespace: r.Key.Namespace, Name: r.Key.Name}] = r
 			c.virtualService(r, body)
+		case *gateway.Secret:
+			c.secrets[gateway.ObjectName{Namespace: r.Key.Namespace, Name: r.Key.Name}] = body
 		case *istio.DestinationRule:
 			c.destinationRule(r, body)
 		case *istio.Sidecar:

@@ -13,16 +13,17 @@ import (
 func (c *istioCompiler) upstream(r *Resource, t *istio.Traffic, s *model.Service) *model.Upstream {
 	warn := func(at istio.Position, message, remedy string) { c.warnOnce(r, at, message, remedy) }
 	up := traffic(r, t, s, warn)
-	if up != nil && up.TLS != nil {
-		files := tlsFiles(t, up.TLS)
-		if files != (istio.TLSFiles{At: files.At, Mutual: files.Mutual}) {
-			warn(files.At, "certificates of one's own are used by egress gateways, which have the files, and by no other proxy of the mesh in this version of Weft", "let the service leave the mesh by a gateway, or leave them out: the system's CAs are believed")
-		}
-		out := *up
-		out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
-		up = &out
+	if up == nil || up.TLS == nil || c.alone {
+		return up
 	}
-	return up
+	files := tlsFiles(t, up.TLS)
+	if files.Certificate != "" || files.CA != "" && files.CA != "system" || files.Revoked != "" {
+		warn(files.At, "files are read by proxies that were started with --certificates: others believe the system's CAs and show no certificate", "start weft run and weft gateway with --certificates DIR, or write credentialName with a Secret")
+	}
+	out := *up
+	out.TLS = withFiles(c.named(up.TLS, s.Name), &files)
+	c.credential(r, &files, out.TLS)
+	return &out
 }
 
 // named completes whom a certificate has to name: the host, and what its ServiceEntry says (Istio,
@@ -85,6 +86,7 @@ func withFiles(in *model.UpstreamTLS, files *istio.TLSFiles) *model.UpstreamTLS 
 	if files.CA != "" && files.CA != "system" {
 		out.CAFile = files.CA
 	}
+	out.RevokedFile = files.Revoked
 	if files.Certificate != "" {
 		out.Certificate = &model.Certificate{ChainFile: files.Certificate, KeyFile: files.Key}
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/x509"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -67,6 +66,7 @@ func newIstioEdge(c *standalone, resources []Resource) *istioEdge {
 	}
 	inner := &compiler{mesh: &Mesh{Services: services, Status: c.out.Status}, names: map[string][]string{}}
 	e := &istioEdge{standalone: c, rules: newIstioCompiler(inner), sockets: map[netip.AddrPort]*istioSocket{}, bound: map[*Resource]bool{}}
+	e.rules.alone = true
 	e.outside = map[model.ServiceName]bool{}
 	e.rules.declareEntries(resources)
 	for i := range resources {
@@ -165,6 +165,7 @@ func (e *istioEdge) server(r *Resource, s *istio.Server) (failures []failure) {
 			fail(s.TLSAt, why, "the server is not served without", false)
 			return failures
 		}
+		base.Terms = s.Terms
 	}
 	spec := &gateway.Gateway{}
 	if s.Bind.IsValid() {
@@ -220,65 +221,6 @@ func (e *istioEdge) listen(socket *istioSocket, at netip.AddrPort, s istioServer
 		return fmt.Sprintf("the connections on %s are those of listener %s", placeText(at), old.Name)
 	}
 	return fmt.Sprintf("the host %s on %s is that of listener %s", cmp.Or(host, "*"), placeText(at), old.Name)
-}
-
-// clients says how the certificates of clients are verified, or why they cannot be.
-func (e *istioEdge) clients(r *Resource, s *istio.Server, out *model.Listener) string {
-	switch {
-	case s.Optional:
-		out.ClientMode = model.ClientOptional
-	case s.Mutual:
-		out.ClientMode = model.ClientRequired
-	default:
-		return ""
-	}
-	switch {
-	case s.ClientCA != "" && e.joined:
-		out.ClientCAFile = s.ClientCA
-		return ""
-	case s.ClientCA != "":
-		g := &gate{edge: &edge{resource: r}, spec: &gateway.Listener{FilesAt: s.TLSAt}}
-		pem, ok := e.file(g, s.ClientCA)
-		if !ok {
-			return "the CA of clients cannot be read"
-		}
-		out.ClientCA = string(pem)
-	default:
-		out.ClientCA = e.secretCA(e.secretNamespace(r.Key.Namespace, s.CASecret), s.CASecret)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM([]byte(out.ClientCA)) {
-		return "there is no CA for the certificates of clients in " + cmp.Or(s.ClientCA, "the Secret "+s.CASecret)
-	}
-	return ""
-}
-
-// secretCA returns the CA of a Secret, or of the one beside it that holds nothing else (Istio, credentialName).
-func (e *istioEdge) secretCA(namespace, name string) string {
-	for _, n := range []string{name, name + "-cacert"} {
-		if r := e.secrets[gateway.ObjectName{Namespace: namespace, Name: n}]; r != nil {
-			if ca := r.body.(*gateway.Secret).CA; ca != "" {
-				return ca
-			}
-		}
-	}
-	return ""
-}
-
-// certificates finds those of a server; what is wrong with them is reported.
-func (e *istioEdge) certificates(r *Resource, s *istio.Server) []model.Certificate {
-	var out []model.Certificate
-	for _, k := range s.Keys {
-		owner := *r
-		owner.Key.Namespace = e.secretNamespace(r.Key.Namespace, k.Secret)
-		spec := &gateway.Listener{Name: s.Name, Port: s.Port, Kind: s.Kind, CertFile: k.Certificate, KeyFile: k.Key, FilesAt: k.At, At: s.At}
-		if k.Secret != "" {
-			spec.Certificates = []gateway.SecretRef{{Secret: gateway.ObjectName{Namespace: owner.Key.Namespace, Name: k.Secret}, At: k.At}}
-		}
-		g := &gate{edge: &edge{resource: &owner, spec: &gateway.Gateway{}}, spec: spec}
-		e.certify(g)
-		out = append(out, g.certificates...)
-	}
-	return out
 }
 
 // socket returns the socket with its listeners by host.

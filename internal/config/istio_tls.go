@@ -17,7 +17,8 @@ func (e *istioEdge) upstream(r *Resource, t *istio.Traffic, s *model.Service) *m
 	}
 	out := *up
 	out.TLS = e.rules.named(up.TLS, s.Name)
-	e.clientFiles(r, &t.Files, out.TLS)
+	files := tlsFiles(t, up.TLS)
+	e.clientFiles(r, &files, out.TLS)
 	return &out
 }
 
@@ -43,8 +44,14 @@ func (e *istioEdge) clientFiles(r *Resource, files *istio.TLSFiles, out *model.U
 			out.CA = string(pem)
 		}
 	}
+	if out.RevokedFile = files.Revoked; files.Revoked != "" {
+		if why := e.revoked(r, files.At, &out.Revoked, &out.RevokedFile); why != "" {
+			e.report(r, files.At, why, "endpoints are not reached without", false)
+			return
+		}
+	}
 	if files.Secret != "" {
-		if out.CA = e.secretCA(r.Key.Namespace, files.Secret); !files.Mutual && out.CA == "" {
+		if out.CA, out.Revoked = e.secretCA(r.Key.Namespace, files.Secret); !files.Mutual && out.CA == "" {
 			e.report(r, files.At, fmt.Sprintf("there is no Secret %s/%s with ca.crt", r.Key.Namespace, files.Secret), "write it, or leave credentialName out: the system's CAs are believed", false)
 		}
 		if !files.Mutual {

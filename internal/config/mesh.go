@@ -28,6 +28,7 @@ type Mesh struct {
 	selectors          map[gateway.ObjectName]map[string]string  // of Istio's Gateways
 	selected           []selectedSockets                         // of Istio's Gateways
 	clientCertificates map[gateway.ObjectName]*model.Certificate // of Gateways, for backends outside the mesh
+	secrets            map[string]*model.Certificate             // "namespace/name" -> what endpoints outside the mesh are shown
 }
 
 type consumerKey struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/config/gateway"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // secretKind is the kind of Secrets that a control plane keeps: for certificates of its Gateways.
@@ -32,8 +33,22 @@ func (c *compiler) secrets(resources []Resource, now time.Time) {
 				c.warn(r, s.At, "the certificate "+message, remedy)
 			}
 		}
+		if lists, err := model.ParseRevocations(s.Revoked); err == nil {
+			if message, remedy := ending(now, lists.Expires()); message != "" {
+				c.warn(r, s.At, "a list of revoked certificates "+message, remedy)
+			}
+		}
 		c.mesh.Status[r.Key] = []Condition{accepted}
 	}
+}
+
+// ending says what is wrong with when lists of revoked certificates hold, "" if nothing is, or if now is zero. They are
+// renewed often, so that only those that are over are told of.
+func ending(now, until time.Time) (message, remedy string) {
+	if now.IsZero() || until.IsZero() || !now.After(until) {
+		return "", ""
+	}
+	return "held until " + until.UTC().Format(time.RFC3339) + ": certificates of its issuer are refused", "renew it"
 }
 
 // lifetime says what is wrong with when a certificate holds, "" if nothing is, or if now is zero.

@@ -33,6 +33,7 @@ type gate struct {
 	certificates []model.Certificate
 	clientCA     string
 	clientMode   model.ClientMode
+	clientChecks *model.ClientChecks
 	rules        []model.Rule
 	clients      *model.ProxyClients // whose connections begin with a header of the PROXY protocol
 	bad          []failure           // why it is not accepted, besides conflicts
@@ -231,7 +232,7 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 				s.Optional = s.Optional && b.optional
 				s.Listeners = append(s.Listeners, model.Listener{
 					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.ordered(),
-					ClientCA: g.clientCA, ClientMode: g.clientMode, ACME: g.spec.ACME,
+					ClientCA: g.clientCA, ClientMode: g.clientMode, ClientChecks: g.clientChecks, ACME: g.spec.ACME,
 				})
 			}
 		}

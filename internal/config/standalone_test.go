@@ -53,9 +53,25 @@ func testFiles(t testing.TB) map[string]string {
 			t.Fatal(err)
 		}
 		out[name+".crt"] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		if name == "a" {
+			out["a.crl"] = testRevocations(t, key)
+		}
 		out[name+".key"] = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 	}
 	return out
+}
+
+// testRevocations is a list of revoked certificates that holds at testNow.
+func testRevocations(t testing.TB, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "a"}, SubjectKeyId: []byte{1}, KeyUsage: x509.KeyUsageCRLSign}
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(1), ThisUpdate: testNow.AddDate(0, 0, -1), NextUpdate: testNow.AddDate(0, 0, 7),
+	}, issuer, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
 
 // fill replaces @a.crt@ by the certificate in base64 and @a.crt.json@ by it as a string.

@@ -29,9 +29,14 @@ type backendTLS struct {
 	invalid string // why nothing may be sent: a CA certificate is missing
 }
 
-// authorities returns the certificates of ConfigMaps as one PEM text, and why some of them are not there.
-func (c *standalone) authorities(r *Resource, kind string, refs []gateway.ObjectRef) (ca string, failures []failure) {
-	var out strings.Builder
+// trust is what certificates are verified by.
+type trust struct {
+	ca, revoked string // PEM
+}
+
+// authorities returns the certificates of ConfigMaps and Secrets as one PEM text, with the lists of those that they have
+// revoked (the key ca.crl, which is Weft's), and why some of them are not there.
+func (c *standalone) authorities(r *Resource, kind string, refs []gateway.ObjectRef) (out trust, failures []failure) {
 	fail := func(at gateway.Position, reason, message, remedy string) {
 		failures = append(failures, failure{reason, message})
 		c.warn(r, at, message, remedy)
@@ -39,7 +44,7 @@ func (c *standalone) authorities(r *Resource, kind string, refs []gateway.Object
 	from := gateway.GrantFrom{Group: gateway.Group, Kind: kind, Namespace: r.Key.Namespace}
 	for _, ref := range refs {
 		what := ref.Kind + " " + ref.Object.String()
-		text, found := c.authority(ref)
+		t, found := c.authority(ref)
 		switch {
 		case !c.granted(from, ref.Object.Namespace, gateway.GrantTo{Kind: ref.Kind, Name: ref.Object.Name}):
 			fail(ref.At, ReasonRefNotPermitted, fmt.Sprintf("the %s is in another namespace than the %s", what, kind),
@@ -49,27 +54,40 @@ func (c *standalone) authorities(r *Resource, kind string, refs []gateway.Object
 			fail(ref.At, ReasonInvalidCACertificateRef, "there is no "+what, "")
 			continue
 		}
-		if err := gateway.CheckAuthorities(text); err != nil {
+		if err := gateway.CheckAuthorities(t.ca); err != nil {
 			fail(ref.At, ReasonInvalidCACertificateRef, fmt.Sprintf("the %s cannot be used: %v", what, err), "its key ca.crt wants certificates in PEM")
 			continue
 		}
-		out.WriteString(strings.TrimSpace(text) + "\n")
+		if t.revoked != "" {
+			lists, err := model.ParseRevocations(t.revoked)
+			if err != nil {
+				fail(ref.At, ReasonInvalidCACertificateRef, fmt.Sprintf("the %s cannot be used: %v", what, err), "its key ca.crl wants lists of revoked certificates in PEM")
+				continue
+			}
+			if message, remedy := ending(c.in.Now, lists.Expires()); message != "" {
+				c.warn(r, ref.At, fmt.Sprintf("a list of revoked certificates of the %s %s", what, message), remedy)
+			}
+			out.revoked += strings.TrimSpace(t.revoked) + "\n"
+		}
+		out.ca += strings.TrimSpace(t.ca) + "\n"
 	}
-	return out.String(), failures
+	return out, failures
 }
 
-// authority returns the certificates of a ConfigMap or Secret, and whether it is there.
-func (c *standalone) authority(ref gateway.ObjectRef) (text string, found bool) {
+// authority returns what a ConfigMap or Secret has, and whether it is there.
+func (c *standalone) authority(ref gateway.ObjectRef) (t trust, found bool) {
 	if ref.Kind == kindSecret {
 		if r := c.secrets[ref.Object]; r != nil {
-			return r.body.(*gateway.Secret).CA, true
+			s := r.body.(*gateway.Secret)
+			return trust{s.CA, s.Revoked}, true
 		}
-		return "", false
+		return t, false
 	}
 	if r := c.configs[ref.Object]; r != nil {
-		return r.body.(*gateway.ConfigMap).CA, true
+		m := r.body.(*gateway.ConfigMap)
+		return trust{m.CA, m.Revoked}, true
 	}
-	return "", false
+	return t, false
 }
 
 // verifyClients finds the CA certificates by which clients of an HTTPS listener are verified. A listener whose CA
@@ -88,8 +106,10 @@ func (c *standalone) verifyClients(g *gate) {
 	}
 	ca, failures := c.authorities(owner.resource, "Gateway", v.CAs)
 	g.refused(failures...)
-	g.clientCA, g.clientMode = ca, v.Mode
-	if ca != "" {
+	if g.clientCA, g.clientMode = ca.ca, v.Mode; ca.revoked != "" && v.Mode.Verifies() {
+		g.clientChecks = &model.ClientChecks{Revoked: ca.revoked}
+	}
+	if ca.ca != "" {
 		return
 	}
 	g.closed = true
@@ -113,12 +133,12 @@ func (c *standalone) backendTLS(resources []Resource) {
 			client, looked = c.clientCertificate(), true
 		}
 		ca, refs := c.authorities(r, r.Key.Kind, policy.CAs)
-		b := &backendTLS{by: r.Key, tls: &model.UpstreamTLS{Hostname: policy.Hostname, CA: ca, Names: policy.Names, Certificate: client, OfGateway: c.joined}}
+		b := &backendTLS{by: r.Key, tls: &model.UpstreamTLS{Hostname: policy.Hostname, CA: ca.ca, Revoked: ca.revoked, Names: policy.Names, Certificate: client, OfGateway: c.joined}}
 		var failures []failure
 		if len(refs) > 0 {
 			b.invalid = ReasonInvalidCACertificateRef + ": " + refs[0].message
 		}
-		if len(policy.CAs) > 0 && ca == "" {
+		if len(policy.CAs) > 0 && ca.ca == "" {
 			failures = append(failures, failure{ReasonNoValidCACertificate, "no CA certificate of the policy can be used"})
 		}
 		for _, t := range policy.Targets {

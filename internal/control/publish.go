@@ -72,5 +72,6 @@ func forProxies(mesh *config.Mesh) *xds.Mesh {
 		ClientCertificate: func(name model.ServiceName) *model.Certificate {
 			return mesh.ClientCertificate(name.Namespace, name.Name)
 		},
+		Secret: mesh.Secret,
 	}
 }

@@ -101,6 +101,19 @@ spec:
   listeners: [{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: tls}]}}]
 `
 
+// secretOutside has a host outside shown the same certificate.
+const secretOutside = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside}
+spec: {hosts: [out.test], resolution: STATIC, ports: [{number: 443, name: https, protocol: HTTPS}], endpoints: [{address: 192.0.2.1}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: outside}
+spec: {host: out.test, trafficPolicy: {tls: {mode: MUTUAL, credentialName: tls}}}
+`
+
 // logBuffer is a log that can be read while it is written.
 type logBuffer struct {
 	mu sync.Mutex
@@ -140,6 +153,16 @@ func (l *lastOf) key() string {
 		return ""
 	}
 	return string(l.s.Sockets[0].Listeners[0].Certificates[0].Key)
+}
+
+// shown wants the key of a Secret that endpoints outside are shown.
+func (l *lastOf) shown(t *testing.T, name, key string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if got := string(l.s.Secrets[name].Key); got != key {
+		t.Errorf("of the Secret %s the proxy has a key of %d bytes, want one of %d", name, len(got), len(key))
+	}
 }
 
 // TestSecretsAreKept has Secrets go through all that a document goes through, in both kinds of stores, and looks for
@@ -182,9 +205,14 @@ func TestSecretsAreKept(t *testing.T) {
 					t.Error("the gateway does not have the key that was applied")
 				}
 			}
-			apply(one.document("tls", true)+secretGateway, "created", one.key)
+			apply(one.document("tls", true)+secretGateway+secretOutside, "created", one.key)
+			if known, err := sidecar.client.Lookup(t.Context(), model.ServiceName{Namespace: "default", Name: "out.test"}); err != nil || !known {
+				t.Fatal(known, err)
+			}
+			web.shown(t, "default/tls", one.key)
 			apply(one.document("tls", true), "unchanged", one.key)
 			apply(two.document("tls", false), "configured", two.key)
+			web.shown(t, "default/tls", two.key)
 			collectAnswers(t, p, note)
 			back, err := p.rollback(&adminv1.RollbackRequest{})
 			if err != nil {

@@ -1,32 +1,44 @@
 package model
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
-// WithClientCertificate returns a copy of a gateway's snapshot whose services and backends outside the mesh are shown
-// ClientCertificate, where they are to be; s itself when there is none. s is not changed.
-func (s *Snapshot) WithClientCertificate() *Snapshot {
-	if s.ClientCertificate == nil {
+// WithCertificates returns a copy of a snapshot whose services and backends outside the mesh are shown the certificates
+// that they are to be: ClientCertificate, or one of Secrets; s itself when there is none. A service whose Secret is not
+// among Secrets is not reached: without the certificate a connection would be another one than was asked for. s is not
+// changed.
+func (s *Snapshot) WithCertificates() *Snapshot {
+	wants := func(r Rule) bool {
+		return slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.Upstream.secret() != "" })
+	}
+	if s.ClientCertificate == nil && !slices.ContainsFunc(s.Services, func(svc Service) bool {
+		return svc.Upstream.secret() != "" || slices.ContainsFunc(svc.Rules, wants)
+	}) && !slices.ContainsFunc(s.Sockets, func(k Socket) bool {
+		return slices.ContainsFunc(k.Listeners, func(ln Listener) bool { return slices.ContainsFunc(ln.Rules, wants) })
+	}) {
 		return s
 	}
 	out := *s
 	out.Services = slices.Clone(s.Services)
 	for i := range out.Services {
 		svc := &out.Services[i]
-		svc.Upstream, svc.Rules = svc.Upstream.shown(s.ClientCertificate), shownRules(svc.Rules, s.ClientCertificate)
+		svc.Upstream, svc.Rules = svc.Upstream.shown(s), shownRules(svc.Rules, s)
 	}
 	out.Sockets = slices.Clone(s.Sockets)
 	for i := range out.Sockets {
 		out.Sockets[i].Listeners = slices.Clone(out.Sockets[i].Listeners)
 		for j := range out.Sockets[i].Listeners {
 			ln := &out.Sockets[i].Listeners[j]
-			ln.Rules = shownRules(ln.Rules, s.ClientCertificate)
+			ln.Rules = shownRules(ln.Rules, s)
 		}
 	}
 	return &out
 }
 
-func shownRules(in []Rule, c *Certificate) []Rule {
-	wants := func(b Backend) bool { return b.Upstream.shown(c) != b.Upstream }
+func shownRules(in []Rule, s *Snapshot) []Rule {
+	wants := func(b Backend) bool { return b.Upstream.shown(s) != b.Upstream }
 	if !slices.ContainsFunc(in, func(r Rule) bool { return slices.ContainsFunc(r.Backends, wants) }) {
 		return in
 	}
@@ -34,18 +46,58 @@ func shownRules(in []Rule, c *Certificate) []Rule {
 	for i := range out {
 		out[i].Backends = slices.Clone(out[i].Backends)
 		for j := range out[i].Backends {
-			out[i].Backends[j].Upstream = out[i].Backends[j].Upstream.shown(c)
+			out[i].Backends[j].Upstream = out[i].Backends[j].Upstream.shown(s)
 		}
 	}
 	return out
 }
 
-func (u *Upstream) shown(c *Certificate) *Upstream {
-	if u == nil || u.TLS == nil || !u.TLS.OfGateway {
+func (u *Upstream) shown(s *Snapshot) *Upstream {
+	if u == nil || u.TLS == nil {
 		return u
 	}
-	out, tls := *u, *u.TLS
-	tls.Certificate = c
+	tls := *u.TLS
+	switch {
+	case tls.Secret != "":
+		if c, ok := s.Secrets[tls.Secret]; ok {
+			tls.Certificate = &c
+		} else {
+			tls.Invalid = cmp.Or(tls.Invalid, "the Secret "+tls.Secret+" is not for this proxy: it is for those of its namespace, and for gateways that requests of it leave by")
+		}
+	case tls.OfGateway && s.ClientCertificate != nil:
+		tls.Certificate = s.ClientCertificate
+	default:
+		return u
+	}
+	out := *u
 	out.TLS = &tls
 	return &out
+}
+
+// secret is the Secret whose certificate endpoints are shown; "" is none. u may be nil.
+func (u *Upstream) secret() string {
+	if u == nil || u.TLS == nil {
+		return ""
+	}
+	return u.TLS.Secret
+}
+
+// EachSecret calls f with the name of every Secret whose certificate the service's endpoints, or backends of its rules,
+// are shown.
+func (s *Service) EachSecret(f func(string)) {
+	if n := s.Upstream.secret(); n != "" {
+		f(n)
+	}
+	for i := range s.Rules {
+		s.Rules[i].EachSecret(f)
+	}
+}
+
+// EachSecret is Service.EachSecret for the backends of one rule.
+func (r *Rule) EachSecret(f func(string)) {
+	for i := range r.Backends {
+		if n := r.Backends[i].Upstream.secret(); n != "" {
+			f(n)
+		}
+	}
 }

@@ -76,6 +76,10 @@ type Listener struct {
 	ClientMode ClientMode `json:"clientMode,omitempty"` // "" is ClientRequired
 	// ClientCAFile is in place of ClientCA: a file that a mesh's gateway reads from its directory of certificates.
 	ClientCAFile string `json:"clientCAFile,omitempty"`
+	// ClientChecks are what certificates of clients have to be besides; nil: nothing.
+	ClientChecks *ClientChecks `json:"clientChecks,omitempty"`
+
+	Terms *TLSTerms `json:"terms,omitempty"` // of TLS; nil: the defaults
 
 	// Rules of the routes attached, in order of precedence between equals; their Hosts are those of both
 	// route and listener. When none matches, the answer is 404.
@@ -92,7 +96,12 @@ type ClientMode string
 const (
 	ClientRequired ClientMode = "required" // the handshake fails
 	ClientOptional ClientMode = "optional" // they are served; the certificate, valid or not, is only asked for
+	ClientIfGiven  ClientMode = "ifGiven"  // they are served without one; with one that is not valid the handshake fails
+	ClientAny      ClientMode = "any"      // they need a certificate, which nobody verifies
 )
+
+// Verifies reports whether certificates of clients are verified, for which there has to be a CA.
+func (m ClientMode) Verifies() bool { return m == "" || m == ClientRequired || m == ClientIfGiven }
 
 // Certificate is a certificate with its key, both PEM: as text, or as the names of files that a mesh's gateway reads
 // from its own directory of certificates.
@@ -102,6 +111,10 @@ type Certificate struct {
 
 	ChainFile string `json:"chainFile,omitempty"`
 	KeyFile   string `json:"keyFile,omitempty"`
+
+	// Of a listener: what clients that are shown this certificate are verified by, in place of Listener.ClientCA.
+	ClientCA     string `json:"clientCA,omitempty"`
+	ClientCAFile string `json:"clientCAFile,omitempty"`
 }
 
 // Secret is text that must not reach a log. Printing it shows that there is one; its JSON form is the text,
@@ -167,6 +180,12 @@ func (s *Snapshot) Redacted() *Snapshot {
 	}
 	if c := s.ClientCertificate; c != nil {
 		out.ClientCertificate = &Certificate{Chain: c.Chain, Key: redacted}
+	}
+	if len(s.Secrets) > 0 {
+		out.Secrets = make(map[string]Certificate, len(s.Secrets))
+		for name, c := range s.Secrets {
+			out.Secrets[name] = Certificate{Chain: c.Chain, Key: redacted}
+		}
 	}
 	return &out
 }

@@ -11,6 +11,9 @@ type Snapshot struct {
 
 	// ClientCertificate is what a gateway of the mesh shows where UpstreamTLS.OfGateway is set.
 	ClientCertificate *Certificate `json:"clientCertificate,omitempty"`
+
+	// Secrets are the certificates that UpstreamTLS.Secret names, of those that are for this proxy.
+	Secrets map[string]Certificate `json:"secrets,omitempty"`
 }
 
 // Workload is the program (or programs) a proxy serves.

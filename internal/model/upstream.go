@@ -195,9 +195,13 @@ type UpstreamTLS struct {
 	Names       []string     `json:"names,omitempty"`    // DNS names or URIs, one of which the certificate must have instead
 	Certificate *Certificate `json:"certificate,omitempty"`
 	Insecure    bool         `json:"insecure,omitempty"` // whoever answers is believed
-	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that an egress gateway reads from its directory of certificates
-	Ports       []uint16     `json:"ports,omitempty"`    // of the service, for whose endpoints alone it is; none: all
+	CAFile      string       `json:"caFile,omitempty"`   // in place of CA: a file that the proxy reads from its directory of certificates
+	Revoked     string       `json:"revoked,omitempty"`  // lists of revoked certificates, PEM; see ParseRevocations
+	RevokedFile string       `json:"revokedFile,omitempty"`
+	Ports       []uint16     `json:"ports,omitempty"` // of the service, for whose endpoints alone it is; none: all
 
+	// Secret, "NAMESPACE/NAME", has the certificate that is shown: see Snapshot.Secrets.
+	Secret    string `json:"secret,omitempty"`
 	OfGateway bool   `json:"ofGateway,omitempty"` // a gateway of the mesh shows the certificate of its Gateway: see Snapshot.ClientCertificate
 	Invalid   string `json:"invalid,omitempty"`   // why nothing is sent, neither with TLS nor without: a CA is missing
 }

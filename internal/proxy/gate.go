@@ -85,32 +85,11 @@ func (g *gate) serverConfig(alpn ...string) *tls.Config {
 		if ln != nil && ln.challenge != nil && slices.Equal(hello.SupportedProtos, []string{protocolACME}) {
 			return ln.challenge, nil
 		}
-		if ln == nil || ln.clientCAs == nil {
+		if ln == nil || !ln.own {
 			return nil, nil
 		}
-		return ln.askingConfig(c), nil
+		return ln.config(c, hello), nil
 	}
-	return c
-}
-
-// askingConfig is TLS for clients that are asked for a certificate. It is a configuration of its own, so that no
-// session of another listener can be resumed here.
-func (ln *gateListener) askingConfig(base *tls.Config) *tls.Config {
-	ln.asking.Lock()
-	defer ln.asking.Unlock()
-	if c := ln.configs[base]; c != nil {
-		return c
-	}
-	c := base.Clone()
-	c.GetConfigForClient = nil
-	c.ClientCAs, c.ClientAuth = ln.clientCAs, tls.RequireAndVerifyClientCert
-	if ln.ClientMode == model.ClientOptional {
-		c.ClientAuth = tls.RequestClientCert
-	}
-	if ln.configs == nil {
-		ln.configs = map[*tls.Config]*tls.Config{}
-	}
-	ln.configs[base] = c
 	return c
 }
 
@@ -122,12 +101,7 @@ func (g *gate) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if ln == nil || len(ln.certificates) == 0 {
 		return nil, errNoCertificate
 	}
-	for i := range ln.certificates {
-		if hello.SupportsCertificate(&ln.certificates[i]) == nil {
-			return &ln.certificates[i], nil
-		}
-	}
-	return &ln.certificates[0], nil
+	return &ln.certificates[ln.choose(hello)], nil
 }
 
 // adoptGates makes a worker's entries those of its configuration. It runs on the worker's loop.

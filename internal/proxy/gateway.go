@@ -3,10 +3,8 @@ package proxy
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
@@ -22,12 +20,10 @@ type socket struct {
 type gateListener struct {
 	*model.Listener
 	certificates []tls.Certificate
-	challenge    *tls.Config    // answers the CA of a certificate that is asked for; nil: nothing is asked
-	clientCAs    *x509.CertPool // nil: clients are not asked for a certificate
-	asking       sync.Mutex     // of configs, which handshakes on all loops fill
-	configs      map[*tls.Config]*tls.Config
-	table        *route.Table
-	rules        []*rule
+	challenge    *tls.Config // answers the CA of a certificate that is asked for; nil: nothing is asked
+	handshakes
+	table *route.Table
+	rules []*rule
 }
 
 // compileSockets checks a gateway's sockets and builds what connections look up.
@@ -81,11 +77,8 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 		}
 		ln.certificates = append(ln.certificates, pair)
 	}
-	if m.ClientCA != "" {
-		ln.clientCAs = x509.NewCertPool()
-		if !ln.clientCAs.AppendCertsFromPEM([]byte(m.ClientCA)) {
-			return nil, fmt.Errorf("the CA of clients has no certificate in PEM")
-		}
+	if err := ln.compileHandshakes(m); err != nil {
+		return nil, err
 	}
 	if c := m.Challenge; c != nil {
 		pair, err := tls.X509KeyPair([]byte(c.Chain), []byte(c.Key))

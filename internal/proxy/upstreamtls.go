@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/h2"
 	"github.com/weft-mesh/weft/internal/loop"
@@ -33,20 +33,15 @@ func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 			return nil, errors.New("tls: the CA has no certificate in PEM")
 		}
 	}
-	if m.Certificate != nil && m.Certificate.Chain != "" { // files are those of egress gateways
+	if m.Certificate != nil && m.Certificate.Chain != "" { // files of a proxy without a directory of them are left out
 		pair, err := tls.X509KeyPair([]byte(m.Certificate.Chain), []byte(m.Certificate.Key))
 		if err != nil {
 			return nil, fmt.Errorf("tls: certificate: %w", err)
 		}
 		base.Certificates = []tls.Certificate{pair}
 	}
-	switch {
-	case m.Insecure:
-		base.InsecureSkipVerify = true //nolint:gosec // what the policy asks for, in so many words
-	case len(m.Names) > 0:
-		// The names stand in place of the host's: the chain is verified here, without a name.
-		base.InsecureSkipVerify = true //nolint:gosec // see VerifyConnection
-		base.VerifyConnection = func(state tls.ConnectionState) error { return verifyNames(&state, base.RootCAs, m.Names) }
+	if err := verifyUpstream(base, m); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
 	}
 	with := func(alpn ...string) *tls.Config {
 		c := base.Clone()
@@ -56,29 +51,53 @@ func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 	return &upstreamTLS{m, with("http/1.1"), with("h2"), base}, nil
 }
 
-// verifyNames checks a chain, and that the certificate has one of the names: DNS names or URIs.
-func verifyNames(state *tls.ConnectionState, roots *x509.CertPool, names []string) error {
+// verifyUpstream sets how the certificates of endpoints are verified, where crypto/tls does not do all of it.
+func verifyUpstream(base *tls.Config, m *model.UpstreamTLS) error {
+	var revoked *model.Revocations
+	if m.Revoked != "" {
+		var err error
+		if revoked, err = model.ParseRevocations(m.Revoked); err != nil {
+			return fmt.Errorf("revoked certificates: %w", err)
+		}
+	}
+	switch {
+	case m.Insecure:
+		base.InsecureSkipVerify = true //nolint:gosec // what the policy asks for, in so many words
+	case len(m.Names) > 0:
+		// The names stand in place of the host's: the chain is verified here, without a name.
+		base.InsecureSkipVerify = true //nolint:gosec // see VerifyConnection
+		base.VerifyConnection = func(state tls.ConnectionState) error {
+			chains, err := verifyNames(&state, base.RootCAs, m.Names)
+			if err == nil && revoked != nil {
+				err = revoked.Check(chains, time.Now())
+			}
+			return err
+		}
+	case revoked != nil:
+		base.VerifyConnection = func(state tls.ConnectionState) error {
+			return revoked.Check(state.VerifiedChains, time.Now())
+		}
+	}
+	return nil
+}
+
+// verifyNames checks a chain, and that the certificate has one of the names.
+func verifyNames(state *tls.ConnectionState, roots *x509.CertPool, names []string) ([][]*x509.Certificate, error) {
 	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server has no certificate")
+		return nil, errors.New("the server has no certificate")
 	}
 	leaf, others := state.PeerCertificates[0], x509.NewCertPool()
 	for _, c := range state.PeerCertificates[1:] {
 		others.AddCert(c)
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: others}); err != nil {
-		return err
+	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: others})
+	if err != nil {
+		return nil, err
 	}
-	for _, u := range leaf.URIs {
-		if slices.Contains(names, u.String()) {
-			return nil
-		}
+	if !hasName(leaf, names) {
+		return nil, fmt.Errorf("the certificate has none of the names %q", names)
 	}
-	for _, name := range names {
-		if leaf.VerifyHostname(name) == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("the certificate has none of the names %q", names)
+	return chains, nil
 }
 
 // dialTLS makes TLS of a connection to a plain endpoint, if its service asks for it; nil if it does not. On failure
@@ -87,7 +106,7 @@ func (ep *endpoint) dialTLS(raw *loop.Conn, conf func(*upstreamTLS) *tls.Config)
 	if ep.tls == nil {
 		return nil, nil
 	}
-	if why := ep.tls.model.Invalid; why != "" {
+	if why := ep.tls.invalid(); why != "" {
 		_ = raw.Close()
 		return nil, fmt.Errorf("TLS: %s", why)
 	}
@@ -97,6 +116,15 @@ func (ep *endpoint) dialTLS(raw *loop.Conn, conf func(*upstreamTLS) *tls.Config)
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return t, nil
+}
+
+// invalid says why nothing may be sent; "" if nothing is wrong. A CA or certificate that is a file which this proxy does not
+// have may be left out: then the server is verified by the system's CAs, or refuses us. A list of revoked ones may not.
+func (u *upstreamTLS) invalid() string {
+	if u.model.Invalid == "" && u.model.RevokedFile != "" {
+		return "the list of revoked certificates is a file, and this proxy has no directory of certificates (--certificates)"
+	}
+	return u.model.Invalid
 }
 
 func forHTTP1(u *upstreamTLS) *tls.Config { return u.h1 }

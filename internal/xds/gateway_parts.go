@@ -29,6 +29,7 @@ type gatewayEdge struct {
 type gatewayResources struct {
 	byName   map[string]*discoveryv1.Resource
 	services []model.ServiceName // that the rules lead to, sorted
+	secrets  []string            // that backends of the rules are to be shown
 
 	known map[string][]knownListener // by name
 }
@@ -47,7 +48,8 @@ func (k *knownListener) has(ln *model.Listener) bool {
 	if len(ln.Rules) > 0 && &k.Rules[0] != &ln.Rules[0] && !reflect.DeepEqual(k.Rules, ln.Rules) {
 		return false // one listener at several addresses has one slice of rules
 	}
-	return slices.Equal(k.Certificates, ln.Certificates) && k.ClientCA == ln.ClientCA && k.ClientMode == ln.ClientMode
+	return slices.Equal(k.Certificates, ln.Certificates) && k.ClientCA == ln.ClientCA && k.ClientMode == ln.ClientMode &&
+		reflect.DeepEqual(k.ClientChecks, ln.ClientChecks)
 }
 
 // listenerTLS is the part of a listener that is secret, or beside it.
@@ -55,6 +57,7 @@ type listenerTLS struct {
 	Certificates []model.Certificate `json:"certificates,omitempty"`
 	ClientCA     string              `json:"clientCA,omitempty"`
 	ClientMode   model.ClientMode    `json:"clientMode,omitempty"`
+	ClientChecks *model.ClientChecks `json:"clientChecks,omitempty"`
 }
 
 func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayResources {
@@ -70,13 +73,14 @@ func newGatewayResources(name model.ServiceName, edge *gatewayEdge) *gatewayReso
 			if at < 0 {
 				for k := range ln.Rules {
 					ln.Rules[k].EachUsed(func(n model.ServiceName) { services[n] = true })
+					ln.Rules[k].EachSecret(func(n string) { g.secrets = append(g.secrets, n) })
 				}
 				at = len(g.known[ln.Name])
 				g.known[ln.Name] = append(g.known[ln.Name], knownListener{*ln, uint32(len(w.Listeners))})
 				w.Listeners = append(w.Listeners, g.listener(ln, at))
 			}
 			w.Parts = append(w.Parts, g.known[ln.Name][at].index)
-			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = nil, nil, "", ""
+			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode, ln.ClientChecks = nil, nil, "", "", nil
 		}
 	}
 	w.Sockets = jsonToWire(sockets, len(sockets) == 0)
@@ -120,9 +124,9 @@ func (g *gatewayResources) listener(ln *model.Listener, nth int) *discoveryv1.Li
 		g.part(prefixRules+w.Listener+"/"+name, &discoveryv1.GatewayPart{Rules: jsonToWire(ln.Rules[from:to], false)})
 		from = to
 	}
-	if len(ln.Certificates) > 0 || ln.ClientCA != "" || ln.ClientMode != "" {
+	if len(ln.Certificates) > 0 || ln.ClientCA != "" || ln.ClientMode != "" || ln.ClientChecks != nil {
 		w.Tls = true
-		g.part(prefixTLS+w.Listener, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{ln.Certificates, ln.ClientCA, ln.ClientMode}, false)})
+		g.part(prefixTLS+w.Listener, &discoveryv1.GatewayPart{Tls: jsonToWire(&listenerTLS{ln.Certificates, ln.ClientCA, ln.ClientMode, ln.ClientChecks}, false)})
 	}
 	return w
 }
@@ -154,6 +158,7 @@ func edgeFromWire(w *discoveryv1.Gateway, parts map[string]*discoveryv1.GatewayP
 			from := &rest[of[0]]
 			of = of[1:]
 			ln.Rules, ln.Certificates, ln.ClientCA, ln.ClientMode = from.Rules, from.Certificates, from.ClientCA, from.ClientMode
+			ln.ClientChecks = from.ClientChecks
 		}
 	}
 	if w.GetClient() == "" {
@@ -187,7 +192,7 @@ func listenerFromWire(l *discoveryv1.ListenerParts, parts map[string]*discoveryv
 	}
 	tls, err := tlsFromWire(prefixTLS+l.GetListener(), parts)
 	if err == nil {
-		ln.Certificates, ln.ClientCA, ln.ClientMode = tls.Certificates, tls.ClientCA, tls.ClientMode
+		ln.Certificates, ln.ClientCA, ln.ClientMode, ln.ClientChecks = tls.Certificates, tls.ClientCA, tls.ClientMode, tls.ClientChecks
 	}
 	return ln, err
 }

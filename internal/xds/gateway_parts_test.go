@@ -20,7 +20,7 @@ func drawCertificate(t *rapid.T) *model.Certificate {
 	if !rapid.Bool().Draw(t, "certificate") {
 		return nil
 	}
-	return &model.Certificate{Chain: label.Draw(t, "chain"), Key: model.Secret(label.Draw(t, "key")), ChainFile: label.Draw(t, "file")}
+	return &model.Certificate{Chain: label.Draw(t, "chain"), Key: model.Secret(label.Draw(t, "key")), ChainFile: label.Draw(t, "file"), ClientCAFile: label.Draw(t, "ca of it")}
 }
 
 // drawSockets makes sockets of a gateway, each at one address or two, with listeners that end TLS or do not.
@@ -44,6 +44,12 @@ func drawSockets(t *rapid.T) (out []model.Socket) {
 				}
 				if rapid.Bool().Draw(t, "clients") {
 					ln.ClientCA, ln.ClientMode = label.Draw(t, "ca"), model.ClientOptional
+				}
+				if rapid.Bool().Draw(t, "checks") {
+					ln.ClientChecks = &model.ClientChecks{Names: []string{label.Draw(t, "of a client")}, Revoked: label.Draw(t, "revoked")}
+				}
+				if rapid.Bool().Draw(t, "terms") {
+					ln.Terms = &model.TLSTerms{Min: model.TLS13}
 				}
 			}
 			for range rapid.IntRange(0, 6).Draw(t, "rules") {

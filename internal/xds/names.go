@@ -17,6 +17,7 @@ const (
 const (
 	prefixService   = "service/"
 	prefixEndpoints = "endpoints/"
+	prefixSecret    = "secret/"
 )
 
 // maxNameBytes bounds a resource name: a kind, and two DNS labels or names of at most 253 bytes.
@@ -29,12 +30,12 @@ func ServiceResource(n model.ServiceName) string { return prefixService + n.Stri
 func EndpointsResource(n model.ServiceName) string { return prefixEndpoints + n.String() }
 
 // parseSubscription reads a name that a proxy subscribes to. A service and its endpoints come together,
-// so either name stands for both; "workload", "taps" and "gateway" come unasked and give ok == false.
+// so either name stands for both; "workload", "taps", "gateway" and "secret" come unasked and give ok == false.
 func parseSubscription(s string) (n model.ServiceName, ok bool, err error) {
 	if len(s) > maxNameBytes {
 		return n, false, fmt.Errorf("resource name of %d bytes; at most %d are allowed", len(s), maxNameBytes)
 	}
-	if s == nameWorkload || s == nameTaps || s == nameGateway || strings.HasPrefix(s, prefixPart) {
+	if s == nameWorkload || s == nameTaps || s == nameGateway || strings.HasPrefix(s, prefixPart) || strings.HasPrefix(s, prefixSecret) {
 		return n, false, nil
 	}
 	text, isService := strings.CutPrefix(s, prefixService)

@@ -32,6 +32,9 @@ type Mesh struct {
 	Egress func(gateway model.ServiceName) []model.ServiceName
 	// ClientCertificate is what a Gateway's proxies show to backends outside the mesh; nil is nothing.
 	ClientCertificate func(name model.ServiceName) *model.Certificate
+	// Secret is the certificate of a Secret, "NAMESPACE/NAME", that services are reached with; nil is nothing. It is
+	// pure; who may have it is for the server to say.
+	Secret func(name string) *model.Certificate
 }
 
 // Bounds of a server. A proxy that exceeds one is refused with ResourceExhausted.

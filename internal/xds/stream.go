@@ -231,8 +231,12 @@ func (s *Server) desired(st *stream) map[string]string {
 	}
 	inboundPolicy(s.mesh.Services[st.workload.Service]).EachAsked(follow)
 	if st.gateway != nil {
-		for name, r := range s.gatewayOf(st, follow).byName {
+		g := s.gatewayOf(st, follow)
+		for name, r := range g.byName {
 			want[name] = r.GetVersion()
+		}
+		for _, secret := range g.secrets {
+			s.wantSecret(st, nil, secret, want)
 		}
 		s.eachEgress(st, follow)
 	}
@@ -249,6 +253,7 @@ func (s *Server) desired(st *stream) map[string]string {
 		want[ServiceResource(n)] = s.resource(key, svc, serviceResource).GetVersion()
 		want[EndpointsResource(n)] = s.resource(EndpointsResource(n), svc, endpointsResource).GetVersion()
 		svc.EachUsed(follow)
+		svc.EachSecret(func(secret string) { s.wantSecret(st, svc, secret, want) })
 	}
 	return want
 }

@@ -78,6 +78,10 @@ func SnapshotToResources(s *model.Snapshot) []*discoveryv1.Resource {
 			out = append(out, g.byName[name])
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		c := s.Secrets[name]
+		out = append(out, secretResource(name, &c))
+	}
 	for i := range s.Services {
 		out = append(out, serviceResource(&s.Services[i]), endpointsResource(&s.Services[i]))
 	}
@@ -132,6 +136,10 @@ func SnapshotFromResources(revision int64, resources []*discoveryv1.Resource) (*
 		if err != nil {
 			return nil, fmt.Errorf("resource %q: %w", r.GetName(), err)
 		}
+	}
+	var err error
+	if snap.Secrets, err = secretsFromWire(parts); err != nil {
+		return nil, err
 	}
 	if gateway != nil {
 		edge, err := edgeFromWire(gateway, parts)

@@ -76,7 +76,7 @@ func newAuthority(t testing.TB) *authority {
 	a := &authority{t: t, pool: x509.NewCertPool(), next: 1}
 	tmpl := &x509.Certificate{
 		Subject: pkix.Name{CommonName: "test root"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	a.cert, a.key, a.pem = a.sign(tmpl, nil)
 	a.pool.AddCert(a.cert)

@@ -18,13 +18,14 @@ type coreConfigMap struct {
 	BinaryData        any            `json:"binaryData"`
 }
 
-// ConfigMap is a checked core ConfigMap. Only its CA certificates are kept.
+// ConfigMap is a checked core ConfigMap. Only its CA certificates are kept, and the lists of those that the CA has revoked.
 type ConfigMap struct {
-	CA string // PEM; "" when it has none
-	At Position
+	CA      string // PEM; "" when it has none
+	Revoked string // PEM
+	At      Position
 }
 
-// ParseConfigMap checks a core/v1 ConfigMap. What it has under other keys than ca.crt is not looked at.
+// ParseConfigMap checks a core/v1 ConfigMap. What it has under other keys than ca.crt and ca.crl is not looked at.
 func ParseConfigMap(d *document.Document) (*ConfigMap, document.Problems) {
 	c := &checker{doc: d}
 	var in coreConfigMap
@@ -40,6 +41,13 @@ func ParseConfigMap(d *document.Document) (*ConfigMap, document.Problems) {
 		out.CA, out.At = v, c.position(at)
 	default:
 		c.add(at, "wants a string", "write the certificates as PEM, after a |")
+	}
+	switch v := in.Data[keyRevoked].(type) {
+	case nil:
+	case string:
+		out.Revoked = v
+	default:
+		c.add(document.Path("data", keyRevoked), "wants a string", "write the lists as PEM, after a |")
 	}
 	return out, c.problems
 }

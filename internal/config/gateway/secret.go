@@ -31,6 +31,7 @@ const (
 	keyCertificate = "tls.crt"
 	keyPrivate     = "tls.key"
 	keyAuthority   = "ca.crt"
+	keyRevoked     = "ca.crl"
 )
 
 // Secret is a checked core Secret with a certificate.
@@ -38,6 +39,7 @@ type Secret struct {
 	TLS         bool // it is of type kubernetes.io/tls; a Secret of another type has nothing for us
 	Certificate model.Certificate
 	CA          string // PEM; of a Secret of any type
+	Revoked     string // lists of certificates that CA has revoked, PEM
 	At          Position
 
 	Leaf *x509.Certificate // of Certificate, where the Secret is a control plane's
@@ -57,7 +59,7 @@ func ParseSecret(d *document.Document) (*Secret, document.Problems) {
 	values := map[string]string{}
 	c.secretValues(in.Data, values, document.Path("data"), true)
 	c.secretValues(in.StringData, values, document.Path("stringData"), false)
-	out.CA, out.Keys = values[keyAuthority], sortedKeys(values)
+	out.CA, out.Revoked, out.Keys = values[keyAuthority], values[keyRevoked], sortedKeys(values)
 	if !out.TLS || c.problems.Failed() {
 		return out, c.problems
 	}

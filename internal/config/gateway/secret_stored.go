@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/internal/config/document"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // What is shown of the values of a Secret begins so, and a document that has it is refused: it was shown, and changed.
@@ -53,6 +54,11 @@ func ParseStoredSecret(d *document.Document) (*Secret, document.Problems) {
 	if out.CA != "" {
 		if err := CheckAuthorities(out.CA); err != nil {
 			c.add(c.valueOf(keyAuthority), err.Error(), "certificates in PEM are wanted")
+		}
+	}
+	if out.Revoked != "" {
+		if _, err := model.ParseRevocations(out.Revoked); err != nil {
+			c.add(c.valueOf(keyRevoked), err.Error(), "lists of revoked certificates in PEM are wanted")
 		}
 	}
 	if c.problems.Failed() {

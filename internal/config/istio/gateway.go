@@ -29,7 +29,6 @@ func ParseGateway(d *document.Document) (*Gateway, document.Problems) {
 }
 
 func (c *checker) server(in *server, f *document.Field, index int) Server {
-	c.refuseAny(f, "Server", "defaultEndpoint")
 	out := Server{Name: in.Name, At: c.position(f), TLSAt: c.position(f.Key("tls"))}
 	if out.Name == "" {
 		out.Name = fmt.Sprintf("server-%d", index)
@@ -53,7 +52,27 @@ func (c *checker) server(in *server, f *document.Field, index int) Server {
 	}
 	c.serverHosts(in.Hosts, &out, f.Key("hosts"))
 	c.serverKind(in, &out, f)
+	if c.defaultEndpoint(in.DefaultEndpoint, &out, f.Key("defaultEndpoint")); out.Redirect && in.DefaultEndpoint != "" {
+		c.add(f.Key("defaultEndpoint"), "is never asked: tls.httpsRedirect answers all requests", "remove one of them")
+	}
 	return out
+}
+
+// defaultEndpoint reads where what no VirtualService takes goes to: a program on the gateway's own machine.
+func (c *checker) defaultEndpoint(s string, out *Server, f *document.Field) {
+	if s == "" {
+		return
+	}
+	if strings.HasPrefix(s, "unix:") {
+		c.add(f, "Unix sockets are not supported in this version of Weft", "write 127.0.0.1:PORT")
+		return
+	}
+	at, err := netip.ParseAddrPort(s)
+	if err != nil || at.Port() == 0 || !at.Addr().IsLoopback() {
+		c.add(f, fmt.Sprintf("%q is no address of the loopback with a port", clip(s)), "write 127.0.0.1:PORT, or a VirtualService with a route to elsewhere")
+		return
+	}
+	out.Default = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // serverHosts reads "host" and "namespace/host".
@@ -103,6 +122,7 @@ func (c *checker) serverKind(in *server, out *Server, f *document.Field) {
 		return
 	}
 	tls := f.Key("tls")
+	out.HTTP2 = protocol == "HTTP2" || protocol == "GRPC"
 	switch protocol {
 	case "HTTPS", "TLS":
 		if out.Kind = model.SocketHTTPS; protocol == "TLS" {
@@ -134,9 +154,6 @@ func (c *checker) serverKind(in *server, out *Server, f *document.Field) {
 }
 
 func (c *checker) serverTLS(in *serverTLS, out *Server, f *document.Field) {
-	c.refuseAny(
-		f, "ServerTLSSettings", "caCrl", "verifyCertificateSpki", "verifyCertificateHash", "subjectAltNames", "cipherSuites", "insecureSkipVerify",
-	)
 	if in.HTTPSRedirect {
 		c.add(f.Key("httpsRedirect"), "is for a server of protocol HTTP", "remove it")
 	}
@@ -145,20 +162,23 @@ func (c *checker) serverTLS(in *serverTLS, out *Server, f *document.Field) {
 	if !c.enum(&mode, known, f.Key("mode")) {
 		return
 	}
-	c.versions(in, f)
+	c.terms(in, out, f)
+	notOurs := append(clientFields(), "insecureSkipVerify", "cipherSuites")
 	switch mode {
 	case "PASSTHROUGH":
 		out.Kind = model.SocketPassthrough
+		c.meaningless(f, mode, notOurs...)
 		return
 	case "AUTO_PASSTHROUGH":
 		c.add(f.Key("mode"), mode+" is not supported in this version of Weft", "write SIMPLE, MUTUAL, OPTIONAL_MUTUAL, ISTIO_MUTUAL or PASSTHROUGH")
 		return
 	case "ISTIO_MUTUAL":
+		c.meaningless(f, mode, notOurs...)
 		c.meshServer(in, out, f)
 		return
 	}
-	out.Mutual, out.Optional = mode == "MUTUAL", mode == "OPTIONAL_MUTUAL"
 	c.keys(in, out, f)
+	c.clients(in, mode, out, f)
 }
 
 // meshServer makes a server one of clients of the mesh: TLS is the mesh's, so that what comes in is HTTP, or bytes.
@@ -173,7 +193,7 @@ func (c *checker) meshServer(in *serverTLS, out *Server, f *document.Field) {
 	}
 }
 
-// keys reads where certificates, keys and the clients' CA are.
+// keys reads where certificates and keys are.
 func (c *checker) keys(in *serverTLS, out *Server, f *document.Field) {
 	c.oneOf(f, "credentialName", "credentialNames", "serverCertificate", "tlsCertificates")
 	pair := func(cert, key string, at *document.Field) {
@@ -199,36 +219,14 @@ func (c *checker) keys(in *serverTLS, out *Server, f *document.Field) {
 	case len(in.TLSCertificates) > 0:
 		for i, t := range in.TLSCertificates {
 			at := f.Key("tlsCertificates").Index(i)
-			c.refuseAny(at, "TLSCertificate", "caCertificates")
 			pair(t.ServerCertificate, t.PrivateKey, at)
+			if out.Keys[i].CA = t.CaCertificates; t.CaCertificates != "" && in.Mode == "SIMPLE" {
+				c.add(at.Key("caCertificates"), "has no meaning with mode SIMPLE", "remove it, or write mode: MUTUAL or OPTIONAL_MUTUAL")
+			}
 		}
 	case in.ServerCertificate != "" || in.PrivateKey != "":
 		pair(in.ServerCertificate, in.PrivateKey, f)
 	default:
 		c.add(f, "has no certificate", "name a Secret in credentialName, or files in serverCertificate and privateKey")
-	}
-	c.oneOf(f, "caCertificates", "caCertCredentialName")
-	out.ClientCA, out.CASecret = in.CaCertificates, in.CaCertCredentialName
-	asks := out.Mutual || out.Optional
-	if asks && out.ClientCA == "" && out.CASecret == "" {
-		if in.CredentialName == "" {
-			c.add(f, "asks for client certificates, and names no CA for them", "write caCertificates, or a Secret with ca.crt in credentialName or caCertCredentialName")
-		}
-		out.CASecret = in.CredentialName
-	}
-	if !asks && (in.CaCertificates != "" || in.CaCertCredentialName != "") {
-		c.add(f, "names a CA, but asks for no client certificates", "write mode: MUTUAL or OPTIONAL_MUTUAL")
-	}
-}
-
-// versions takes what Weft speaks: TLS 1.2 and 1.3.
-func (c *checker) versions(in *serverTLS, f *document.Field) {
-	known := []string{"TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"}
-	low, high := in.MinProtocolVersion, in.MaxProtocolVersion
-	if c.enum(&low, known, f.Key("minProtocolVersion")) && low != "TLS_AUTO" && low != "TLSV1_2" {
-		c.add(f.Key("minProtocolVersion"), low+" is not supported in this version of Weft, which speaks TLS 1.2 and 1.3", "write TLSV1_2")
-	}
-	if c.enum(&high, known, f.Key("maxProtocolVersion")) && high != "TLS_AUTO" && high != "TLSV1_3" {
-		c.add(f.Key("maxProtocolVersion"), high+" is not supported in this version of Weft, which speaks TLS 1.2 and 1.3", "write TLSV1_3")
 	}
 }

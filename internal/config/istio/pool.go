@@ -69,12 +69,11 @@ func (c *checker) pool(in *connectionPool, f *document.Field) (out model.Connect
 
 // clientTLS reads how TLS is begun to endpoints outside the mesh.
 func (c *checker) clientTLS(in *clientTLS, up *model.Upstream, t *Traffic, f *document.Field) {
-	c.refuseAny(f, "ClientTLSSettings", "caCrl")
 	mode := in.Mode
 	if !c.enum(&mode, []string{"DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"}, f.Key("mode")) {
 		return
 	}
-	others := []string{"clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify"}
+	others := []string{"clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify", "caCrl"}
 	switch mode {
 	case "DISABLE", "ISTIO_MUTUAL":
 		if mode == "ISTIO_MUTUAL" {
@@ -89,11 +88,13 @@ func (c *checker) clientTLS(in *clientTLS, up *model.Upstream, t *Traffic, f *do
 		t.Plain, t.Mutual = mode == "DISABLE", mode == "ISTIO_MUTUAL"
 		return
 	}
-	t.Files = TLSFiles{Certificate: in.ClientCertificate, Key: in.PrivateKey, CA: in.CaCertificates, Secret: in.CredentialName, Mutual: mode == "MUTUAL", At: c.position(f)}
+	t.Files = TLSFiles{Certificate: in.ClientCertificate, Key: in.PrivateKey, CA: in.CaCertificates, Revoked: in.CaCrl, Secret: in.CredentialName, Mutual: mode == "MUTUAL", At: c.position(f)}
 	files := t.Files.Certificate != "" || t.Files.Key != ""
 	switch {
 	case in.CredentialName != "" && (files || in.CaCertificates != ""):
 		c.add(f.Key("credentialName"), "stands beside files", "name a Secret or files")
+	case in.CredentialName != "" && in.CaCrl != "":
+		c.add(f.Key("caCrl"), "stands beside credentialName", "write the list under the key ca.crl of the Secret")
 	case in.CredentialName == "" && mode == "MUTUAL" && (t.Files.Certificate == "" || t.Files.Key == ""):
 		c.add(f, "has no client certificate, which MUTUAL needs", "write clientCertificate and privateKey, or credentialName")
 	case mode == "SIMPLE" && files:
@@ -108,7 +109,7 @@ func (c *checker) clientTLS(in *clientTLS, up *model.Upstream, t *Traffic, f *do
 	c.atMost(len(in.SubjectAltNames), maxItems, "names", f.Key("subjectAltNames"))
 	up.TLS = &model.UpstreamTLS{Hostname: strings.ToLower(in.SNI), Names: in.SubjectAltNames}
 	up.TLS.Insecure = in.InsecureSkipVerify != nil && *in.InsecureSkipVerify
-	if up.TLS.Insecure && (in.CaCertificates != "" || len(in.SubjectAltNames) > 0) {
+	if up.TLS.Insecure && (in.CaCertificates != "" || in.CaCrl != "" || len(in.SubjectAltNames) > 0) {
 		c.add(f.Key("insecureSkipVerify"), "stands beside what is to be verified", "remove one of them")
 	}
 }

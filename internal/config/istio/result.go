@@ -89,6 +89,7 @@ type Traffic struct {
 // TLSFiles name what UpstreamTLS is made of.
 type TLSFiles struct {
 	Certificate, Key, CA string // paths
+	Revoked              string // path
 	Secret               string // or a Secret of the resource's namespace
 	Mutual               bool   // a certificate is sent; else Secret has a CA alone
 	At                   Position
@@ -151,19 +152,22 @@ type Gateway struct {
 
 // Server is a server of a Gateway.
 type Server struct {
-	Name      string
-	Port      uint16
-	Bind      netip.Addr // zero: where the gateway listens
-	Kind      model.SocketKind
-	Hosts     []ServerHost
-	Redirect  bool // to HTTPS, whatever is asked for
-	Mesh      bool // for clients of the mesh alone, whose proxies speak its own TLS (ISTIO_MUTUAL)
-	Keys      []TLSFiles
-	Mutual    bool   // clients need a certificate
-	Optional  bool   // clients may have one
-	ClientCA  string // file, or
-	CASecret  string // Secret
-	At, TLSAt Position
+	Name       string
+	Port       uint16
+	Bind       netip.Addr // zero: where the gateway listens
+	Kind       model.SocketKind
+	Hosts      []ServerHost
+	HTTP2      bool           // what Default speaks, where it speaks HTTP
+	Default    netip.AddrPort // where what no VirtualService takes goes to; zero: it is answered 404, or closed
+	Redirect   bool           // to HTTPS, whatever is asked for
+	Mesh       bool           // for clients of the mesh alone, whose proxies speak its own TLS (ISTIO_MUTUAL)
+	Keys       []TLSFiles
+	ClientMode model.ClientMode    // "": clients are asked for no certificate
+	ClientCA   string              // file, or
+	CASecret   string              // Secret
+	Checks     *model.ClientChecks // RevokedFile is as written; nil: nothing
+	Terms      *model.TLSTerms     // nil: the defaults
+	At, TLSAt  Position
 }
 
 // ServerHost is a host of a server, and the namespace whose VirtualServices may take it.

@@ -31,14 +31,15 @@ type RunOptions struct {
 	Account   string // the service's name if empty
 	ID        string // of the workload, unique in the mesh; made up if empty
 
-	Ports     []string // [SERVICE_PORT:]PORT[/PROTOCOL]; none: a client only
-	Health    string   // path that answers when the program is ready; "" probes the port
-	Capture   string   // CaptureAuto if empty
-	Upstreams []string // SERVICE[.NAMESPACE][:PORT][=LOCALPORT]
-	Labels    []string // KEY=VALUE
-	AccessLog string   // file for the proxy's access log; "-" is standard error; "" none
-	Proxy     string   // path of weft-proxy; "" beside this program, else in PATH
-	Command   []string // required
+	Ports        []string // [SERVICE_PORT:]PORT[/PROTOCOL]; none: a client only
+	Health       string   // path that answers when the program is ready; "" probes the port
+	Capture      string   // CaptureAuto if empty
+	Upstreams    []string // SERVICE[.NAMESPACE][:PORT][=LOCALPORT]
+	Labels       []string // KEY=VALUE
+	AccessLog    string   // file for the proxy's access log; "-" is standard error; "" none
+	Certificates string   // directory of the files that TLS to services outside the mesh names; "" none
+	Proxy        string   // path of weft-proxy; "" beside this program, else in PATH
+	Command      []string // required
 
 	Dir string   // working directory of the program; "" is ours
 	Env []string // its environment, KEY=VALUE; nil is ours

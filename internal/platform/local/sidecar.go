@@ -164,6 +164,9 @@ func (s *sidecar) args(control string) []string {
 		}
 		args = append(args, "--upstream", u.Key()+"="+local)
 	}
+	if s.p.Certificates != "" {
+		args = append(args, "--certificates", s.p.Certificates)
+	}
 	if s.p.AccessLog != "" {
 		args = append(args, "--access-log", s.p.AccessLog)
 	}

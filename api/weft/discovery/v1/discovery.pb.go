@@ -1338,10 +1338,12 @@ func (x *ListenerParts) GetTls() bool {
 	return false
 }
 
+// GatewayPart is a part of a gateway; or, as "secret/NAMESPACE/NAME", for any proxy that may have it, the certificate that
+// services outside the mesh are shown whose upstream names the Secret.
 type GatewayPart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rules         []byte                 `protobuf:"bytes,1,opt,name=rules,proto3" json:"rules,omitempty"` // JSON of the rules that one route has in a row
-	Tls           []byte                 `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`     // JSON of certificates with their keys, and of the CA of clients
+	Tls           []byte                 `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`     // JSON of certificates with their keys, and of what clients are verified by
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
