@@ -66,6 +66,7 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	fs.IntVar(&o.Loops, "loops", 1, "event loops: one uses one core")
 	fs.DurationVar(&o.Drain, "drain", 0, "how long work in flight may take at the end (default 10s)")
 	managed := fs.Int("managed-fd", 0, "with --gateway: `DESCRIPTOR` of a stream socket that brings certificates by ACME as lines of JSON")
+	capture := fs.Int("capture-fd", 0, "`DESCRIPTOR` of a stream socket that is told which connections to capture, as lines of JSON, and answers each")
 	feed := fs.Int("feed-fd", 0, "`DESCRIPTOR` of a stream socket that brings snapshots as lines of JSON and takes an answer to each")
 	ready := fs.Int("ready-fd", 0, "descriptor that gets one line of JSON when the proxy is ready")
 	format := fs.String("log-format", "text", "text or json")
@@ -84,7 +85,7 @@ func parse(args []string) (agent.Options, *slog.Logger, error) {
 	if *ready > 0 {
 		o.Ready = os.NewFile(uintptr(*ready), "ready")
 	}
-	if err := errors.Join(inherit(*managed, "managed", &o.Managed), inherit(*feed, "feed", &o.Feed)); err != nil {
+	if err := errors.Join(inherit(*managed, "managed", &o.Managed), inherit(*feed, "feed", &o.Feed), inherit(*capture, "capture", &o.Capture)); err != nil {
 		return o, nil, err
 	}
 	log, err := newLogger(*format, *level)

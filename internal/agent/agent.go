@@ -32,6 +32,7 @@ type Agent struct {
 	snapshot atomic.Pointer[model.Snapshot] // as last applied
 	applying sync.Mutex                     // one snapshot at a time
 	names    *resolver                      // of endpoints
+	capture  *capturing                     // nil: the program is not captured
 	end      context.CancelFunc             // as when the context of Run ends
 	started  time.Time
 	dnsAddr  string
@@ -43,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	a := &Agent{o: o, log: o.Logger, started: time.Now()}
+	a := &Agent{o: o, log: o.Logger, started: time.Now(), capture: newCapturing(o.Capture, o.Logger)}
 	// What serves traffic outlives ctx by the time it needs to drain.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -242,9 +243,10 @@ func (a *Agent) apply(s *model.Snapshot) error {
 	a.names.want(s)
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	if err := a.engine.Apply(a.names.expand(s)); err != nil {
+	if err := a.capture.during(s, func() error { return a.engine.Apply(a.names.expand(s)) }); err != nil {
 		return err
 	}
+	a.sayUncaptured(s)
 	a.snapshot.Store(s)
 	a.names.keep(s)
 	if a.quota != nil {

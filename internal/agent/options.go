@@ -48,6 +48,8 @@ type Options struct {
 	Managed      io.ReadWriteCloser // brings certificates by ACME, see ManagedLine; nil: there are none
 	Certificates string             // directory of the files that listeners, and TLS to services outside the mesh, name; "" : there are none
 
+	Capture io.ReadWriteCloser // takes what is to be captured, see CaptureAsk; nil: the program is not captured
+
 	AccessLog string // file, "-" for standard output, "" : none
 	Loops     int
 	Alone     bool          // the process is there for this proxy: see loop.OwnProcessor

@@ -27,9 +27,10 @@ type Registry struct {
 }
 
 // Compile builds the mesh. References that do not resolve are warnings: the mesh is complete all the same,
-// and the share of such a backend is answered 500. Neither the order of the resources nor that of the
+// and the share of such a backend is answered 500. What is no warning is not to be stored; a mesh that has it goes
+// without what it is about. Neither the order of the resources nor that of the
 // services and endpoints matters.
-func Compile(in Input) (*Mesh, []document.Problem) {
+func Compile(in Input) (*Mesh, document.Problems) {
 	c := &compiler{
 		mesh: &Mesh{
 			TrustDomain: in.TrustDomain,
@@ -101,6 +102,12 @@ func (c *compiler) warn(r *Resource, at gateway.Position, message, remedy string
 	c.warnings = append(c.warnings, document.Problem{
 		File: r.File, Line: at.Line, Column: at.Column, Field: at.Field, Message: message, Remedy: remedy, Warning: true,
 	})
+}
+
+// refuse reports what a change of the resources must not bring about. A mesh that has it all the same goes without.
+func (c *compiler) refuse(r *Resource, at gateway.Position, message, remedy string) {
+	c.warn(r, at, message, remedy)
+	c.warnings[len(c.warnings)-1].Warning = false
 }
 
 // route resolves a route's references and notes which services it is for; settle does the rest.

@@ -61,6 +61,9 @@ func (c *istioCompiler) declareEntry(r *Resource, e *istio.ServiceEntry, h istio
 		s.Endpoints = append(s.Endpoints, own...)
 	}
 	c.mesh.Services[n] = s
+	if e.Address.IsValid() {
+		c.mesh.addressed = append(c.mesh.addressed, addressedEntry{n, e.ExportTo})
+	}
 	c.entries[h.Name], c.declared[n] = n, true
 	c.certified[n], c.exported[n] = e.Names, e.ExportTo
 	return nil

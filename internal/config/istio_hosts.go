@@ -56,11 +56,16 @@ func (c *istioCompiler) matching(host, namespace string) []model.ServiceName {
 
 // hostCovers reports whether a wildcard stands for a service. Any other host does: it was resolved.
 func (c *istioCompiler) hostCovers(host string, n model.ServiceName) bool {
+	return hostCovers(host, n, c.declared[n])
+}
+
+// hostCovers is istioCompiler's; declared tells that the service is a ServiceEntry's.
+func hostCovers(host string, n model.ServiceName, declared bool) bool {
 	suffix, wild := strings.CutPrefix(host, "*")
 	if !wild || suffix == "" {
 		return true
 	}
-	if c.declared[n] {
+	if declared {
 		return strings.HasSuffix(n.Name, suffix)
 	}
 	for _, end := range append(meshSuffixes(), "") {

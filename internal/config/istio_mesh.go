@@ -59,7 +59,7 @@ func (c *istioCompiler) apply(resources []Resource) {
 		case *istio.DestinationRule:
 			c.destinationRule(r, body)
 		case *istio.Sidecar:
-			c.mesh.Status[r.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, nil)}
+			c.sidecar(r, body)
 		}
 	}
 	names := map[model.ServiceName]bool{}

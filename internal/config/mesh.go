@@ -23,6 +23,9 @@ type Mesh struct {
 
 	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
 
+	sidecars  *sidecars        // nil: there are none
+	addressed []addressedEntry // services of ServiceEntries with addresses of their own, as they were written
+
 	gateways           map[gateway.ObjectName][]model.Socket     // with no address where the Gateway names none: see Gateway
 	egress             map[model.ServiceName][]model.ServiceName // gateway -> services that leave the mesh by it
 	selectors          map[gateway.ObjectName]map[string]string  // of Istio's Gateways

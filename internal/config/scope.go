@@ -13,8 +13,10 @@ import (
 func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot {
 	out := &model.Snapshot{Revision: m.Revision, TrustDomain: m.TrustDomain, Workload: w}
 	out.Workload.Policy = m.InboundPolicy(w.Service)
+	var sees func(model.ServiceName) bool
+	out.Workload.Outbound, sees = m.Sidecar(w.Identity.Namespace, w.Labels)
 	seen := make(map[model.ServiceName]bool, len(names))
-	todo := slices.Clone(names)
+	todo := slices.DeleteFunc(slices.Clone(names), func(n model.ServiceName) bool { return sees != nil && !sees(n) })
 	need := func(n model.ServiceName) { todo = append(todo, n) }
 	out.Workload.Policy.EachAsked(need)
 	for len(todo) > 0 {

@@ -99,7 +99,7 @@ func (s *Server) apply(ctx context.Context, req *adminv1.ApplyRequest) (*adminv1
 		p := &plan{changes: v.changesFor(set), entry: entry}
 		mesh, warned := s.wouldBe(v, p.changes)
 		warnings = append(slices.Clone(problems), warned...)
-		if req.GetStrict() && len(warnings) > 0 {
+		if req.GetStrict() && len(warnings) > 0 || document.Problems(warnings).Failed() {
 			return nil, invalid(warnings)
 		}
 		if spec == nil || !p.needed() {

@@ -28,6 +28,7 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 		if ev == nil {
 			return a.explainElsewhere(ctx, req.Msg)
 		}
+		e.labels = a.labelsOf(ev.GetSource())
 		e.happened(ev)
 		e.ask(ctx, a, ev.GetSource())
 		return connect.NewResponse(e.out), nil
@@ -35,6 +36,7 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 	if req.Msg.GetGateway() != "" {
 		return a.explainGateway(ctx, e, req.Msg)
 	}
+	e.labels = a.labelsOf(req.Msg.GetFrom())
 	if err := e.might(req.Msg); err != nil {
 		return nil, err
 	}
@@ -59,8 +61,10 @@ func (a *admin) explainElsewhere(ctx context.Context, req *adminv1.ExplainReques
 
 // explanation is built step by step.
 type explanation struct {
-	mesh  *config.Mesh
-	out   *adminv1.ExplainResponse
+	mesh   *config.Mesh
+	out    *adminv1.ExplainResponse
+	labels map[string]string // of the client's workload, by which a Sidecar selects it
+
 	asked []model.ServiceName // whose endpoints a proxy would choose from
 
 	within string // put before the names of stages: where they take place, if that is not the client's proxy
@@ -83,6 +87,8 @@ func (e *explanation) happened(ev *discoveryv1.TapEvent) {
 	var name model.ServiceName
 	if err := name.UnmarshalText([]byte(ev.GetService())); err == nil {
 		e.decide(name, clientNamespace(ev.GetSource()), uint16(ev.GetPort()), h)
+	} else if ev.GetFailure() == failedRegistryOnly {
+		e.refusedOutside(ev)
 	}
 	outcome := fmt.Sprintf("answered %d by %s (%s) after %.1f ms, %d attempt(s)", ev.GetStatus(), ev.GetDestination(),
 		ev.GetDestinationId(), ev.GetSeconds()*1000, max(1, ev.GetAttempts()))
@@ -100,6 +106,10 @@ func (e *explanation) might(req *adminv1.ExplainRequest) error {
 	host, portText, _ := strings.Cut(req.GetTo(), ":")
 	name, s := e.named(host, clientNamespace(req.GetFrom()))
 	if s == nil {
+		e.out.Request, e.out.Proxy = "a call to "+host, req.GetFrom()
+		if e.outside(strings.TrimSuffix(host, "."), clientNamespace(req.GetFrom())) {
+			return nil
+		}
 		return connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no service %s", name))
 	}
 	port, err := explainPort(s, portText)
@@ -117,7 +127,9 @@ func (e *explanation) might(req *adminv1.ExplainRequest) error {
 		h.Add(strings.ToLower(f.GetName()), f.GetValue())
 	}
 	e.out.Request, e.out.Proxy = fmt.Sprintf("%s http://%s:%d%s", h.Method, called(name), port, h.Path), req.GetFrom()
-	e.decide(name, clientNamespace(req.GetFrom()), port, h)
+	if !e.unseen(name, clientNamespace(req.GetFrom())) {
+		e.decide(name, clientNamespace(req.GetFrom()), port, h)
+	}
 	return nil
 }
 

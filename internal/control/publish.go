@@ -64,6 +64,7 @@ func forProxies(mesh *config.Mesh) *xds.Mesh {
 			svc, _ := mesh.ServiceFor(n, client)
 			return &svc
 		},
+		Sidecar: mesh.Sidecar, Addressed: mesh.Addressed,
 		Gateway: func(name model.ServiceName, bind []netip.Addr) []model.Socket {
 			return mesh.Gateway(name.Namespace, name.Name, bind)
 		},

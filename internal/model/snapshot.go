@@ -25,6 +25,8 @@ type Workload struct {
 	Inbound  []Inbound         `json:"inbound,omitempty"`
 	Egress   bool              `json:"egress,omitempty"` // the proxy is a gateway by which others leave the mesh
 	Policy   *Policy           `json:"policy,omitempty"` // of requests that come in: rate limits
+
+	Outbound *Outbound `json:"outbound,omitempty"` // nil: what is no service is none of the proxy's business
 }
 
 // Inbound maps a service port to the program's own port.

@@ -29,6 +29,7 @@ const (
 	flagNoRoute      = "no_route"                  // no rule of the service matches: 404
 	flagBadBackend   = "bad_backend"               // the rule names a backend that does not exist: 500
 	flagNoService    = "no_service"                // the address is no service of the mesh: 502
+	flagRegistryOnly = "registry_only"             // it is no service, and the workload may call nothing else: 502
 	flagNoEndpoints  = "no_endpoints"              // nothing serves it: 503
 	flagNoEgress     = "no_egress"                 // the gateway by which it leaves the mesh is not there: 503
 	flagConnect      = "connect_failed"            // no endpoint could be reached: 503

@@ -103,12 +103,12 @@ func (x *exchange) resolve() *Failure {
 	case fromCapture:
 		x.service, x.port = c.byVIP[x.o.dst.Addr()], x.o.dst.Port()
 		if x.service == nil {
-			return &Failure{"route", 502, flagNoService, fmt.Errorf("%s is the address of no service known here", x.o.dst)}
+			return x.resolveElsewhere()
 		}
 	case fromUpstream:
 		x.port = x.o.port
 		if x.service = x.w.find(x.o.service); x.service == nil {
-			return &Failure{"route", 502, flagNoService, fmt.Errorf("there is no service %s", x.o.service)}
+			return x.unknown(x.o.service.String())
 		}
 	default:
 		return x.resolveHost()
@@ -119,28 +119,29 @@ func (x *exchange) resolve() *Failure {
 // resolveHost finds a service by the request's authority, or a host outside the mesh.
 func (x *exchange) resolveHost() *Failure {
 	x.opaque = x.req.Method == "CONNECT" && x.req.Protocol == "" // a tunnel through us, to the service itself
-	name, port, ok := parseHost(x.req.Authority, x.w.config.snapshot.Workload.Namespace())
-	if port == 0 {
-		port = authorityPort(x.req.Authority)
+	x.port = authorityPort(x.req.Authority)
+	if x.service = x.named(); x.service != nil {
+		return nil
 	}
-	x.port = port
-	if ok {
-		if x.service = x.w.find(name); x.service != nil {
-			return nil
+	if x.w.config.registryOnly() {
+		return x.unknown(hostOf(x.req.Authority))
+	}
+	return x.outside(x.req.Authority)
+}
+
+// named finds the service that the request's authority names; nil is none.
+func (x *exchange) named() *service {
+	own := x.w.config.snapshot.Workload.Namespace()
+	if name, _, ok := parseHost(x.req.Authority, own); ok {
+		if s := x.w.find(name); s != nil {
+			return s
 		}
 	}
 	if host, is := outsideHost(x.req.Authority); is {
 		// A host outside of which the workload's namespace has made a service (Istio, ServiceEntry).
-		if x.service = x.w.find(model.ServiceName{Namespace: x.w.config.snapshot.Workload.Namespace(), Name: host}); x.service != nil {
-			return nil
-		}
+		return x.w.find(model.ServiceName{Namespace: own, Name: host})
 	}
-	ep, err := x.w.external(x.req.Authority, port, x.down.HTTP2())
-	if err != nil {
-		return &Failure{"route", 502, flagNoService, err}
-	}
-	x.fixed = ep
-	return nil
+	return x.w.config.addressed(x.req.Authority)
 }
 
 // find returns a service by name, asking the control plane for it if it is not known here yet.

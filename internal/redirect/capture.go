@@ -23,7 +23,8 @@ type Capture struct {
 	name   string
 
 	mu     sync.Mutex
-	links  []link.Link // set by the first Redirect
+	links  []link.Link       // set by the first Redirect
+	target bpf.CaptureTarget // as the kernel has it
 	closed bool
 }
 
@@ -81,17 +82,41 @@ func (c *Capture) Redirect(outbound, dns netip.AddrPort) error {
 	if c.closed {
 		return fmt.Errorf("capture %q is closed", c.name)
 	}
-	t := bpf.CaptureTarget{Outbound: bpfAddr(outbound)}
+	t := bpf.CaptureTarget{Outbound: bpfAddr(outbound), All: c.target.All}
 	if dns.IsValid() {
 		t.Dns = bpfAddr(dns)
 	}
-	if err := c.objs.Targets.Put(uint32(0), &t); err != nil {
-		return fmt.Errorf("set the capture's targets: %w", err)
+	if err := c.aim(&t); err != nil {
+		return err
 	}
 	if c.links != nil {
 		return nil
 	}
 	return c.attach()
+}
+
+// Everything says whether TCP to every address that is not the machine's loopback is captured, and not to virtual
+// addresses alone. Connections opened before keep what they have. It may be called before Redirect.
+func (c *Capture) Everything(all bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("capture %q is closed", c.name)
+	}
+	t := c.target
+	if t.All = 0; all {
+		t.All = 1
+	}
+	return c.aim(&t)
+}
+
+// aim gives the kernel a target. The lock is held.
+func (c *Capture) aim(t *bpf.CaptureTarget) error {
+	if err := c.objs.Targets.Put(uint32(0), t); err != nil {
+		return fmt.Errorf("set the capture's targets: %w", err)
+	}
+	c.target = *t
+	return nil
 }
 
 // attach puts the hooks in place, the one that answers first: no connection is captured before the proxy

@@ -342,6 +342,16 @@ func client(job string) error {
 		body, err := ask(c)
 		fmt.Printf("%s\n%s\n", c.RemoteAddr(), body)
 		return err
+	case "try": // what is there may be anything, or nothing
+		c, err := net.DialTimeout("tcp", arg, 300*time.Millisecond)
+		if err != nil {
+			fmt.Println(err)
+			return nil
+		}
+		defer c.Close()
+		body, err := ask(c)
+		fmt.Println(body, err)
+		return nil
 	case "lookup":
 		a, err := net.LookupHost(arg)
 		fmt.Println(strings.Join(a, " "))

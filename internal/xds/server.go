@@ -23,6 +23,13 @@ type Mesh struct {
 	// For returns a service as clients of a namespace see it, if they see it differently; else nil. It is
 	// pure; nil means that everybody sees the same.
 	For func(n model.ServiceName, client string) *model.Service
+	// Sidecar returns what holds for the programs of a workload, of its proven namespace and its labels: what becomes of
+	// calls to what is no service, nil if nothing is said of it, and which services they see, nil for all. It is pure;
+	// nil means that nothing is said of any workload.
+	Sidecar func(namespace string, labels map[string]string) (*model.Outbound, func(model.ServiceName) bool)
+	// Addressed returns the services that workloads of a namespace may call by an address that no name service gave
+	// them. It is pure; nil means that there are none.
+	Addressed func(namespace string) []model.ServiceName
 	// Gateway returns what the proxies of a Gateway listen on, at the addresses of bind where it names none. It is
 	// pure; nil means that there are no Gateways.
 	Gateway func(name model.ServiceName, bind []netip.Addr) []model.Socket

@@ -219,14 +219,26 @@ func (s *Server) difference(st *stream) map[string]string {
 // transitively, each that those send requests, copies of them or questions about them to.
 func (s *Server) desired(st *stream) map[string]string {
 	want := map[string]string{nameTaps: s.taps.GetVersion()}
-	w := s.workload(st)
-	want[nameWorkload] = w.GetVersion()
-	queue := slices.Collect(maps.Keys(st.names))
-	seen := maps.Clone(st.names)
+	outbound, sees := s.sidecar(st)
+	want[nameWorkload] = s.workload(st, outbound).GetVersion()
+	queue := make([]model.ServiceName, 0, len(st.names))
+	seen := make(map[model.ServiceName]bool, len(st.names))
+	for n := range st.names {
+		if sees == nil || sees(n) {
+			seen[n], queue = true, append(queue, n)
+		}
+	}
 	follow := func(n model.ServiceName) {
 		if !seen[n] {
 			seen[n] = true
 			queue = append(queue, n)
+		}
+	}
+	if outbound.CapturesAll() && s.mesh.Addressed != nil {
+		for _, n := range s.mesh.Addressed(st.identity.Namespace) {
+			if sees == nil || sees(n) {
+				follow(n)
+			}
 		}
 	}
 	inboundPolicy(s.mesh.Services[st.workload.Service]).EachAsked(follow)
@@ -255,15 +267,30 @@ func (s *Server) desired(st *stream) map[string]string {
 		svc.EachUsed(follow)
 		svc.EachSecret(func(secret string) { s.wantSecret(st, svc, secret, want) })
 	}
+	for n := range st.names {
+		if !seen[n] {
+			want[ServiceResource(n)] = absent // it is there, and not for this workload
+		}
+	}
 	return want
 }
 
+// sidecar returns what holds for the programs of the stream's workload. Gateways have none (Istio, Sidecar).
+func (s *Server) sidecar(st *stream) (*model.Outbound, func(model.ServiceName) bool) {
+	if s.mesh.Sidecar == nil || st.gateway != nil {
+		return nil, nil
+	}
+	return s.mesh.Sidecar(st.identity.Namespace, st.workload.Labels)
+}
+
 // workload returns what the proxy is told of itself. That is made anew only when it has changed.
-func (s *Server) workload(st *stream) *discoveryv1.Resource {
+func (s *Server) workload(st *stream, outbound *model.Outbound) *discoveryv1.Resource {
 	w := st.workload
+	w.Outbound = outbound
 	w.Policy = inboundPolicy(s.mesh.Services[w.Service])
 	if r := st.kept[nameWorkload]; r != nil && r.GetWorkload().GetTrustDomain() == s.mesh.TrustDomain &&
-		bytes.Equal(r.GetWorkload().GetPolicy(), jsonToWire(w.Policy, w.Policy == nil)) {
+		bytes.Equal(r.GetWorkload().GetPolicy(), jsonToWire(w.Policy, w.Policy == nil)) &&
+		bytes.Equal(r.GetWorkload().GetOutbound(), jsonToWire(w.Outbound, w.Outbound == nil)) {
 		return r
 	}
 	return workloadResource(s.mesh.TrustDomain, w)
@@ -360,7 +387,8 @@ func (s *Server) send(st *stream, diff map[string]string) {
 func (s *Server) body(st *stream, name string) *discoveryv1.Resource {
 	switch name {
 	case nameWorkload:
-		return s.workload(st)
+		outbound, _ := s.sidecar(st)
+		return s.workload(st, outbound)
 	case nameTaps:
 		return s.taps
 	}

@@ -15,6 +15,7 @@ func WorkloadToWire(trustDomain string, w model.Workload) *discoveryv1.Workload 
 	return &discoveryv1.Workload{
 		Id: w.ID, Identity: w.Identity.String(), Service: nameText(w.Service), Labels: w.Labels,
 		Inbound: InboundToWire(w.Inbound), TrustDomain: trustDomain, Policy: jsonToWire(w.Policy, w.Policy == nil),
+		Outbound: jsonToWire(w.Outbound, w.Outbound == nil),
 	}
 }
 
@@ -31,6 +32,9 @@ func WorkloadFromWire(w *discoveryv1.Workload) (trustDomain string, out model.Wo
 		return "", out, fmt.Errorf("workload: %w", err)
 	}
 	if out.Policy, err = optionalFromWire[model.Policy](w.GetPolicy(), "policy"); err != nil {
+		return "", out, fmt.Errorf("workload: %w", err)
+	}
+	if out.Outbound, err = optionalFromWire[model.Outbound](w.GetOutbound(), "outbound"); err != nil {
 		return "", out, fmt.Errorf("workload: %w", err)
 	}
 	return w.GetTrustDomain(), out, nil

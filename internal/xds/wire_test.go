@@ -103,6 +103,9 @@ func drawSnapshot(t *rapid.T) *model.Snapshot {
 		Revision: rapid.Int64Range(0, 1<<40).Draw(t, "revision"), TrustDomain: "mesh.test",
 		Workload: model.Workload{ID: label.Draw(t, "id"), Identity: id("workload"), Service: model.ServiceName{Namespace: "default", Name: label.Draw(t, "own")}, Policy: drawPolicy(t)},
 	}
+	if rapid.Bool().Draw(t, "outbound") {
+		s.Workload.Outbound = &model.Outbound{RegistryOnly: rapid.Bool().Draw(t, "registry only"), Ref: model.PolicyRef{Kind: "Sidecar", Name: label.Draw(t, "sidecar")}}
+	}
 	names := rapid.SliceOfNDistinct(label, 0, 4, rapid.ID).Draw(t, "services")
 	slices.Sort(names)
 	for _, n := range names {

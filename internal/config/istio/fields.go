@@ -56,7 +56,7 @@ func Limits() map[string]string {
 		"ServiceEntry.location":                   "MESH_INTERNAL endpoints that are written out are reached without the mesh's TLS",
 		"ServicePort.protocol":                    "UDP at the UDPRoutes of gateways only",
 		"WorkloadEntry.address":                   "an IP address or a DNS name",
-		"OutboundTrafficPolicy.mode":              "ALLOW_ANY only",
+		"OutboundTrafficPolicy.mode":              "REGISTRY_ONLY: TCP, where the program is captured by eBPF; else what it sends to its proxy",
 	}
 }
 
@@ -128,10 +128,5 @@ func idleFields() map[string]string {
 		"Server.name":                  "it only names the server, in logs and explanations",
 		"WorkloadEntry.network":        "Weft reaches every endpoint by its address",
 		"WorkloadEntry.serviceAccount": "the endpoint is reached without the mesh's TLS, so it has no identity to check",
-
-		"Sidecar.workloadSelector":  "a proxy is sent only the services that its program asks for",
-		"Sidecar.egress":            "a proxy is sent only the services that its program asks for",
-		"IstioEgressListener.hosts": "a proxy is sent only the services that its program asks for",
-		"WorkloadSelector.labels":   "in a Sidecar: a proxy is sent only the services that its program asks for",
 	}
 }

@@ -141,9 +141,6 @@ type Entry struct {
 	At       Position
 }
 
-// Sidecar is a checked Sidecar. Nothing is read of it: a proxy holds only what its program asks for.
-type Sidecar struct{}
-
 // Gateway is a checked Gateway.
 type Gateway struct {
 	Selector map[string]string

@@ -192,35 +192,3 @@ func (c *checker) entry(in *workloadEntry, f *document.Field) Entry {
 	}
 	return out
 }
-
-// ParseSidecar checks a Sidecar.
-func ParseSidecar(d *document.Document) (*Sidecar, document.Problems) {
-	c, in, ok := parse[sidecar](d)
-	if !ok {
-		return nil, c.problems
-	}
-	spec := document.Path("spec")
-	c.refuseAny(spec, "Sidecar", "ingress", "inboundConnectionPool")
-	c.idleAny(spec, "Sidecar", "workloadSelector", "egress")
-	for i := range in.Egress {
-		at := spec.Key("egress").Index(i)
-		c.refuseAny(at, "IstioEgressListener", "port", "bind", "captureMode")
-		if len(in.Egress[i].Hosts) == 0 {
-			c.add(at.Key("hosts"), "names no host", `write hosts such as "./*"`)
-		}
-		for j, h := range in.Egress[i].Hosts {
-			if ns, name, ok := strings.Cut(h, "/"); !ok || ns == "" || name == "" {
-				c.add(at.Key("hosts").Index(j), fmt.Sprintf("%q is no namespace/host", clip(h)), `write "./*", "*/*" or such`)
-			}
-		}
-	}
-	if p := in.OutboundTrafficPolicy; p != nil {
-		at := spec.Key("outboundTrafficPolicy")
-		c.refuseAny(at, "OutboundTrafficPolicy", "egressProxy")
-		mode := p.Mode
-		if c.enum(&mode, []string{"REGISTRY_ONLY", "ALLOW_ANY"}, at.Key("mode")) && mode == "REGISTRY_ONLY" {
-			c.add(at, "REGISTRY_ONLY (the default of outboundTrafficPolicy) is not supported in this version of Weft", "write mode: ALLOW_ANY, or leave outboundTrafficPolicy out")
-		}
-	}
-	return &Sidecar{}, c.problems
-}

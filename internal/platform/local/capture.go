@@ -72,6 +72,14 @@ func (c *capture) redirect(r Ready) error {
 	return c.ebpf.Redirect(outbound, dns)
 }
 
+// everything is how connections to every address are captured, nil where none are.
+func (c *capture) everything() func(bool) error {
+	if c.ebpf == nil {
+		return nil
+	}
+	return c.ebpf.Everything
+}
+
 // programGroup and proxyGroup are the control groups to start in, nil for none.
 func (c *capture) programGroup() *os.File {
 	if c.ebpf == nil {

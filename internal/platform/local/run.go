@@ -114,7 +114,7 @@ func (r *run) prepare() (err error) {
 	}
 	r.sidecar = &sidecar{
 		p: r.p, path: proxy, dir: r.dir, spawn: r.spawn,
-		cgroup: r.capture.proxyGroup(), restored: r.capture.redirect,
+		cgroup: r.capture.proxyGroup(), restored: r.capture.redirect, everything: r.capture.everything(),
 	}
 	return nil
 }

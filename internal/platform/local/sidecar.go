@@ -44,6 +44,10 @@ type sidecar struct {
 	cgroup *os.File
 	// restored is called after a restart, to point the capture at the new ports.
 	restored func(Ready) error
+	// everything says whether connections to every address are captured; nil where the program is not captured.
+	everything func(bool) error
+
+	heeding sync.WaitGroup // what takes the proxy's words; each ends with its proxy
 
 	mu    sync.Mutex
 	proc  *process
@@ -90,6 +94,10 @@ func (s *sidecar) start(ctx context.Context) error {
 	cmd.Dir, cmd.Env = s.p.Dir, s.p.Env
 	cmd.Stdout, cmd.Stderr = s.p.ProxyOutput, s.p.ProxyOutput
 	cmd.ExtraFiles = []*os.File{w} // descriptor 3
+	asked, err := s.heed(cmd)
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
 	cmd.WaitDelay = time.Second
 	// Its own process group: Ctrl-C in a terminal must not end it before the program. SIGTERM at our death
 	// lets it tell the mesh that it goes.
@@ -98,8 +106,11 @@ func (s *sidecar) start(ctx context.Context) error {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(s.cgroup.Fd())
 	}
 	proc, err := s.spawn.start(cmd)
-	w.Close()
+	for _, f := range cmd.ExtraFiles {
+		_ = f.Close()
+	}
 	if err != nil {
+		_ = asked.Close()
 		return unavailable(fmt.Errorf("start the proxy: %w", err))
 	}
 	ready, err := awaitReady(ctx, r, proc)
@@ -337,4 +348,5 @@ func (s *sidecar) stop() {
 	if proc.terminate(syscall.SIGTERM, s.p.ProxyGrace) {
 		s.p.Logger.Warn("the proxy did not drain in time and was killed", "grace", s.p.ProxyGrace)
 	}
+	s.heeding.Wait()
 }

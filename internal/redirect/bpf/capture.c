@@ -5,7 +5,8 @@
 // Capture of a program's traffic at the socket: no packet is rewritten, only addresses that system calls
 // are given and give back. A connection that is not captured costs one comparison when it is opened.
 //
-//	connect4/6   TCP to a virtual address goes to the proxy; UDP to port 53 goes to the DNS responder
+//	connect4/6   TCP to a virtual address goes to the proxy, or all TCP that leaves the machine; UDP to port 53
+//	             goes to the DNS responder
 //	sendmsg4     the same for datagrams sent without connect
 //	sockops      tells the proxy's side, by the connection's addresses, what was asked for, before the SYN leaves
 //	getsockopt   answers SO_ORIGINAL_DST in the proxy
@@ -27,6 +28,10 @@
 #define MAPPED bpf_htonl(0xffff) // third word of ::ffff:a.b.c.d
 
 #define ENTRIES 65536
+
+// What a connection to an IPv6 address is said to be meant for: SO_ORIGINAL_DST has room for IPv4 alone. It is
+// TEST-NET-1 (RFC 5737), which is nobody's, so the proxy knows no service there.
+#define ANY6 bpf_htonl(0xc0000200)
 
 // What follows is in network byte order throughout; ports are held as 32 bits, as the contexts have them.
 
@@ -51,10 +56,11 @@ volatile const __u32 vip_net;
 volatile const __u32 vip_mask;
 
 // Where captured traffic goes; user space rewrites it when the proxy comes back on other ports. A port of
-// 0 captures nothing.
+// 0 captures nothing. With all, TCP to every address but the machine's loopback is captured.
 struct target {
 	struct addr outbound;
 	struct addr dns;
+	__u32 all;
 };
 
 struct {
@@ -107,6 +113,12 @@ static __always_inline int is_vip(__u32 ip)
 	return (ip & vip_mask) == vip_net;
 }
 
+// is_local is what never leaves the machine: 127.0.0.0/8, and 0.0.0.0, by which Linux means the same.
+static __always_inline int is_local(__u32 ip)
+{
+	return !ip || (ip & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
 // MPTCP connects its first subflow through the same hook, as TCP; the other value is for kernels that
 // show the parent socket.
 static __always_inline int is_tcp(struct bpf_sock_addr *ctx)
@@ -119,6 +131,8 @@ static __always_inline struct addr *capture_tcp(struct bpf_sock_addr *ctx, __u32
 {
 	struct target *t = target();
 	if (!t || !t->outbound.port)
+		return 0;
+	if (!is_vip(ip) && (!t->all || is_local(ip)))
 		return 0;
 	struct addr asked_for = { .ip = ip, .port = ctx->user_port };
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -152,7 +166,7 @@ SEC("cgroup/connect4")
 int weft_connect4(struct bpf_sock_addr *ctx)
 {
 	__u32 ip = ctx->user_ip4;
-	if (is_tcp(ctx) && is_vip(ip)) {
+	if (is_tcp(ctx)) {
 		struct addr *to = capture_tcp(ctx, ip);
 		if (to) {
 			SET(user_ip4, to->ip);
@@ -170,9 +184,10 @@ int weft_connect6(struct bpf_sock_addr *ctx)
 	struct addr *to = 0;
 	__u32 w0 = ctx->user_ip6[0], w1 = ctx->user_ip6[1], w2 = ctx->user_ip6[2], w3 = ctx->user_ip6[3];
 	if (is_tcp(ctx)) {
-		if (w0 || w1 || w2 != MAPPED || !is_vip(w3))
-			return 1;
-		to = capture_tcp(ctx, w3);
+		if (!w0 && !w1 && w2 == MAPPED)
+			to = capture_tcp(ctx, w3);
+		else if (w0 || w1 || w2 || (w3 != bpf_htonl(1) && w3))
+			to = capture_tcp(ctx, ANY6);
 	} else if (ctx->protocol == IPPROTO_UDP && ctx->user_port == DNS_PORT) {
 		struct addr6 server = { .ip = { w0, w1, w2, w3 }, .port = ctx->user_port };
 		to = capture_dns(ctx, &server);

@@ -29,6 +29,7 @@ type CaptureTarget struct {
 	_        structs.HostLayout
 	Outbound CaptureAddr
 	Dns      CaptureAddr
+	All      uint32
 }
 
 type CaptureTuple struct {

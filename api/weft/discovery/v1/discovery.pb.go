@@ -1400,7 +1400,8 @@ type Workload struct {
 	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Inbound       []*Inbound             `protobuf:"bytes,5,rep,name=inbound,proto3" json:"inbound,omitempty"`
 	TrustDomain   string                 `protobuf:"bytes,6,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
-	Policy        []byte                 `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"` // JSON of the policy of requests that come in
+	Policy        []byte                 `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`     // JSON of the policy of requests that come in
+	Outbound      []byte                 `protobuf:"bytes,8,opt,name=outbound,proto3" json:"outbound,omitempty"` // JSON of what becomes of calls to what is no service
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1480,6 +1481,13 @@ func (x *Workload) GetTrustDomain() string {
 func (x *Workload) GetPolicy() []byte {
 	if x != nil {
 		return x.Policy
+	}
+	return nil
+}
+
+func (x *Workload) GetOutbound() []byte {
+	if x != nil {
+		return x.Outbound
 	}
 	return nil
 }
@@ -3629,7 +3637,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x03tls\x18\x03 \x01(\bR\x03tls\"5\n" +
 	"\vGatewayPart\x12\x14\n" +
 	"\x05rules\x18\x01 \x01(\fR\x05rules\x12\x10\n" +
-	"\x03tls\x18\x02 \x01(\fR\x03tls\"\xbd\x02\n" +
+	"\x03tls\x18\x02 \x01(\fR\x03tls\"\xd9\x02\n" +
 	"\bWorkload\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x18\n" +
@@ -3637,7 +3645,8 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06labels\x18\x04 \x03(\v2'.weft.discovery.v1.Workload.LabelsEntryR\x06labels\x124\n" +
 	"\ainbound\x18\x05 \x03(\v2\x1a.weft.discovery.v1.InboundR\ainbound\x12!\n" +
 	"\ftrust_domain\x18\x06 \x01(\tR\vtrustDomain\x12\x16\n" +
-	"\x06policy\x18\a \x01(\fR\x06policy\x1a9\n" +
+	"\x06policy\x18\a \x01(\fR\x06policy\x12\x1a\n" +
+	"\boutbound\x18\b \x01(\fR\boutbound\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// What a program calls and is no service that its workload sees: it goes where the program sends it, or is refused where
+// a Sidecar says REGISTRY_ONLY (Istio's BlackHoleCluster: 502, or a reset).
+
+// registryOnly reports whether programs may call services alone.
+func (c *config) registryOnly() bool {
+	out := c.snapshot.Workload.Outbound
+	return out != nil && out.RegistryOnly
+}
+
+// resolveElsewhere finds who is to answer on an address that is no service's. It comes here because connections to
+// every address are captured, or a moment ago were; or it is a virtual address of a service that is not seen here.
+func (x *exchange) resolveElsewhere() *Failure {
+	at := x.o.dst
+	if !x.opaque && x.w.config.registryOnly() {
+		// The program has the address of a host from elsewhere than our name service.
+		if x.service = x.named(); x.service != nil {
+			return nil
+		}
+	}
+	if isVirtual(at.Addr()) || x.w.config.registryOnly() {
+		return x.unknown(at.String())
+	}
+	return x.outside(at.String())
+}
+
+// isVirtual reports whether an address can only be one that the mesh gives to services: it is in 240.0.0.0/4, which is
+// routed nowhere (RFC 1112, section 4).
+func isVirtual(ip netip.Addr) bool {
+	return ip.Is4() && ip.As4()[0] >= 240
+}
+
+// outside sends the request to a host outside the mesh.
+func (x *exchange) outside(authority string) *Failure {
+	ep, err := x.w.external(authority, x.port, x.down.HTTP2())
+	if err != nil {
+		return &Failure{"route", 502, flagNoService, err}
+	}
+	x.fixed = ep
+	return nil
+}
+
+// unknown refuses what is no service.
+func (x *exchange) unknown(called string) *Failure {
+	if !x.w.config.registryOnly() {
+		return &Failure{"route", 502, flagNoService, fmt.Errorf("%s is no service known here", called)}
+	}
+	ref := x.w.config.snapshot.Workload.Outbound.Ref
+	return &Failure{"route", 502, flagRegistryOnly, fmt.Errorf("%s is no service that this workload may call, and %s says REGISTRY_ONLY", called, ref)}
+}
+
+// addressed finds the service that an authority names by its address; nil is none.
+func (c *config) addressed(authority string) *service {
+	ip, err := netip.ParseAddr(hostOf(authority))
+	if err != nil {
+		return nil
+	}
+	return c.byVIP[ip]
+}
