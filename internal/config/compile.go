@@ -39,6 +39,7 @@ func Compile(in Input) (*Mesh, document.Problems) {
 			Parents:     map[ResourceKey][]ParentStatus{},
 			consumer:    map[consumerKey][]model.Rule{},
 			istio:       map[consumerKey]clientView{},
+			chosen:      map[consumerKey][]map[string]string{},
 		},
 		known:    in.Registry.Versions,
 		now:      in.Now,

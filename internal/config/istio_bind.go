@@ -136,16 +136,16 @@ func (e *istioEdge) streamRule(r *Resource, v *istio.VirtualService, s istioServ
 	return rule
 }
 
-// stream gives a listener of bytes its rule: the first that is for its port.
+// stream gives a listener of bytes its rules for its port, up to the first that takes every connection.
 func (e *istioEdge) stream(r *Resource, v *istio.VirtualService, s istioServer, ln *istioListener) {
 	for i := range v.Streams {
 		route := &v.Streams[i]
 		if route.TLS || !boundTo(route, v, s) {
 			continue
 		}
-		if len(ln.Rules) > 0 {
+		if n := len(ln.Rules); n > 0 && len(ln.Rules[n-1].Matches) == 0 {
 			e.bound[r] = true
-			e.warn(r, gateway.Position{Line: route.Rule.Ref.Line}, fmt.Sprintf("the connections of listener %s go to %s already", ln.Name, ln.Rules[0].Ref), "one rule is all it takes")
+			e.warn(r, gateway.Position{Line: route.Rule.Ref.Line}, fmt.Sprintf("the connections of listener %s go to %s already", ln.Name, ln.Rules[n-1].Ref), "one rule is all it takes")
 			return
 		}
 		ln.Rules = append(ln.Rules, e.streamRule(r, v, s, route))

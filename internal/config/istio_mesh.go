@@ -34,8 +34,9 @@ type istioCompiler struct {
 	refs      map[ResourceKey][]failure
 	taken     map[*Resource]bool // VirtualServices that clients of the service at hand are routed by
 	secrets   map[gateway.ObjectName]*gateway.Secret
-	alone     bool            // at a standalone gateway, which reads files and Secrets by itself: see istioEdge.upstream
-	told      map[string]bool // warnings, each given once however many clients it is found for
+	holding   []map[string]string // selectors of DestinationRules that hold for the clients whose view is made
+	alone     bool                // at a standalone gateway, which reads files and Secrets by itself: see istioEdge.upstream
+	told      map[string]bool     // warnings, each given once however many clients it is found for
 }
 
 // clientView is what clients of a namespace see of a service where it is not what all others see.
@@ -62,6 +63,7 @@ func (c *istioCompiler) apply(resources []Resource) {
 			c.sidecar(r, body)
 		}
 	}
+	c.resolveSidecars()
 	names := map[model.ServiceName]bool{}
 	for n := range c.virtual {
 		names[n] = true
@@ -160,7 +162,7 @@ func (c *istioCompiler) destinationRule(r *Resource, d *istio.DestinationRule) {
 func (c *istioCompiler) addRule(n model.ServiceName, r *Resource, d *istio.DestinationRule) {
 	for i, old := range c.rules[n] {
 		first := old.body.(*istio.DestinationRule)
-		if first.Namespace != d.Namespace || !slices.Equal(first.ExportTo, d.ExportTo) {
+		if first.Namespace != d.Namespace || !slices.Equal(first.ExportTo, d.ExportTo) || !sameSelector(first, d) {
 			continue
 		}
 		merged := *first
@@ -196,6 +198,7 @@ func (c *istioCompiler) service(n model.ServiceName) {
 		if own := c.view(s, client); !reflect.DeepEqual(own, everyone) {
 			c.mesh.istio[consumerKey{n, client}] = own
 		}
+		c.chosenViews(s, client, c.leadsTo(n))
 	}
 	for _, r := range c.virtual[n] {
 		if !c.taken[r] {
@@ -213,23 +216,14 @@ func (c *istioCompiler) clients(n model.ServiceName) []string {
 			out[ns] = true
 		}
 	}
-	of := map[model.ServiceName]bool{n: true}
 	for _, r := range c.virtual[n] {
-		v := r.body.(*istio.VirtualService)
-		see(v.ExportTo)
-		for i := range v.HTTP {
-			for _, d := range v.HTTP[i].Backends {
-				if name, ok := c.resolveHost(d.Host, v.Namespace); ok {
-					of[name] = true
-				}
-			}
-		}
+		see(r.body.(*istio.VirtualService).ExportTo)
 	}
-	for name := range of {
+	for name := range c.leadsTo(n) {
 		for _, r := range append(slices.Clip(c.rules[name]), c.wild...) {
 			d := r.body.(*istio.DestinationRule)
 			see(d.ExportTo)
-			if d.Namespace != name.Namespace && d.Namespace != istioRoot {
+			if d.Selector != nil || d.Namespace != name.Namespace && d.Namespace != istioRoot {
 				out[d.Namespace] = true
 			}
 		}
@@ -240,6 +234,33 @@ func (c *istioCompiler) clients(n model.ServiceName) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// leadsTo returns a service and those that its VirtualServices send requests and connections to.
+func (c *istioCompiler) leadsTo(n model.ServiceName) map[model.ServiceName]bool {
+	of := map[model.ServiceName]bool{n: true}
+	add := func(to []istio.Destination, namespace string) {
+		for _, d := range to {
+			if name, ok := c.resolveHost(d.Host, namespace); ok {
+				of[name] = true
+			}
+		}
+	}
+	for _, r := range c.virtual[n] {
+		v := r.body.(*istio.VirtualService)
+		for i := range v.HTTP {
+			add(v.HTTP[i].Backends, v.Namespace)
+		}
+		for i := range v.Streams {
+			add(v.Streams[i].Backends, v.Namespace)
+		}
+	}
+	return of
+}
+
+// sameSelector reports whether two DestinationRules are for the same clients of their namespace.
+func sameSelector(a, b *istio.DestinationRule) bool {
+	return (a.Selector == nil) == (b.Selector == nil) && maps.Equal(a.Selector, b.Selector)
 }
 
 // view is what clients of a namespace see; "" is everybody whose namespace nobody names.
@@ -280,15 +301,20 @@ func visible(exportTo []string, client string) bool {
 }
 
 // ruleFor returns the DestinationRule of a service for clients of a namespace: of that namespace, else of the
-// service's, else of the root's (Istio, DestinationRule lookup). A rule for the very host goes before a wildcard.
+// service's, else of the root's (Istio, DestinationRule lookup). A rule for the very host goes before a wildcard, and in
+// the client's namespace before both one that selects the client.
 func (c *istioCompiler) ruleFor(n model.ServiceName, client string) (*istio.DestinationRule, *Resource) {
-	for _, ns := range []string{client, n.Namespace, istioRoot} {
-		if ns == "" {
+	for i, ns := range []string{client, client, n.Namespace, istioRoot} {
+		if ns == "" || i == 0 && len(c.holding) == 0 {
 			continue
 		}
+		selecting := i == 0
 		var best *Resource
 		for _, r := range append(slices.Clip(c.rules[n]), c.wild...) {
 			d := r.body.(*istio.DestinationRule)
+			if (d.Selector != nil) != selecting || selecting && !c.holds(d.Selector) {
+				continue
+			}
 			if d.Namespace != ns || !visible(d.ExportTo, client) || !c.hostCovers(d.Host.Name, n) {
 				continue
 			}

@@ -240,11 +240,11 @@ func (c *istioCompiler) streams(x istioResolver, r *Resource, v *istio.VirtualSe
 	return out
 }
 
-// sourced returns the rule of a route for connections, with its condition on the client.
+// sourced returns the rule of a route for connections, with its conditions on the client and on addresses.
 func sourced(route *istio.StreamRoute) model.Rule {
 	rule := route.Rule
-	if route.Source != nil {
-		rule.Matches = []model.Match{{More: &model.MoreMatch{Source: route.Source}}}
+	if route.Source != nil || route.Addresses != nil {
+		rule.Matches = []model.Match{{More: &model.MoreMatch{Source: route.Source, Addresses: route.Addresses}}}
 	}
 	return rule
 }

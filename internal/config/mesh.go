@@ -21,7 +21,8 @@ type Mesh struct {
 	// their own namespace alone, and stand in place of the service's own rules (GEP-1426).
 	consumer map[consumerKey][]model.Rule
 
-	istio map[consumerKey]clientView // what was written in Istio's dialect for clients of some namespaces
+	istio  map[consumerKey]clientView          // what was written in Istio's dialect for clients of some namespaces
+	chosen map[consumerKey][]map[string]string // selectors of DestinationRules that tell clients of a namespace apart
 
 	sidecars  *sidecars        // nil: there are none
 	addressed []addressedEntry // services of ServiceEntries with addresses of their own, as they were written
@@ -36,7 +37,7 @@ type Mesh struct {
 
 type consumerKey struct {
 	service   model.ServiceName
-	namespace string
+	namespace string // of the clients, or a client as Mesh.ClientOf has it
 }
 
 // ParentStatus is what became of a route at one of its parents (Gateway API, RouteParentStatus).

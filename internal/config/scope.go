@@ -14,10 +14,12 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 	out := &model.Snapshot{Revision: m.Revision, TrustDomain: m.TrustDomain, Workload: w}
 	out.Workload.Policy = m.InboundPolicy(w.Service)
 	var sees func(model.ServiceName) bool
-	out.Workload.Outbound, sees = m.Sidecar(w.Identity.Namespace, w.Labels)
+	out.Workload.Outbound, sees = m.Sidecar(&w)
+	out.Workload.Inbound = m.Inbound(&w)
 	seen := make(map[model.ServiceName]bool, len(names))
 	todo := slices.DeleteFunc(slices.Clone(names), func(n model.ServiceName) bool { return sees != nil && !sees(n) })
 	need := func(n model.ServiceName) { todo = append(todo, n) }
+	out.Workload.Outbound.EachUsed(need)
 	out.Workload.Policy.EachAsked(need)
 	for len(todo) > 0 {
 		n := todo[len(todo)-1]
@@ -26,7 +28,7 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 			continue
 		}
 		seen[n] = true
-		s, ok := m.ServiceFor(n, w.Identity.Namespace)
+		s, ok := m.ServiceFor(n, m.ClientOf(n, &w))
 		if !ok {
 			continue
 		}
@@ -39,7 +41,7 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 	return out
 }
 
-// ServiceFor returns the service as clients of a namespace see it. Rules of routes in the client's
+// ServiceFor returns the service as clients of a namespace see it, or a client as ClientOf has it. Rules of routes in the client's
 // namespace stand in place of the service's own, for the ports they are for.
 func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bool) {
 	s := m.Services[n]
@@ -50,7 +52,7 @@ func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bo
 	if view, ok := m.istio[consumerKey{n, client}]; ok {
 		out.Rules, out.Ordered, out.Policy, out.Upstream = view.rules, view.ordered, view.policy, view.upstream
 	}
-	own := m.consumer[consumerKey{n, client}]
+	own := m.consumer[consumerKey{n, namespaceOf(client)}]
 	if len(own) == 0 {
 		return out, true
 	}
@@ -69,8 +71,9 @@ func (m *Mesh) ServiceFor(n model.ServiceName, client string) (model.Service, bo
 	return out, true
 }
 
-// HasOwnRules reports whether clients of a namespace see other rules of a service than everybody else.
+// HasOwnRules reports whether clients of a namespace, or a client as ClientOf has it, see other rules of a service than
+// everybody else.
 func (m *Mesh) HasOwnRules(n model.ServiceName, client string) bool {
 	_, ok := m.istio[consumerKey{n, client}]
-	return ok || len(m.consumer[consumerKey{n, client}]) > 0
+	return ok || len(m.consumer[consumerKey{n, namespaceOf(client)}]) > 0
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 )
@@ -42,6 +44,7 @@ func TestSidecars(t *testing.T) {
 		{"of the root namespace", []one{{"a", "istio-system", "{egress: [{hosts: ['*/details.other.svc.cluster.local']}], outboundTrafficPolicy: {}}"}}, "default", "", "details", "Sidecar istio-system/a"},
 		{"of the root namespace, for its own", []one{{"a", "istio-system", "{workloadSelector: {labels: {a: b}}, outboundTrafficPolicy: {}}"}}, "default", "a=b", all, ""},
 		{"of labels", []one{{"a", "default", "{workloadSelector: {labels: {a: b}}, outboundTrafficPolicy: {}}"}}, "default", "a=b,c=d", all, "Sidecar default/a"},
+		{"of the service, by the label that all have", []one{{"a", "default", "{workloadSelector: {labels: {app: cart}}, outboundTrafficPolicy: {}}"}}, "default", "c=d", all, "Sidecar default/a"},
 		{"of other labels", []one{{"a", "default", "{workloadSelector: {labels: {a: b, e: f}}, outboundTrafficPolicy: {}}"}}, "default", "a=b,c=d", all, ""},
 		{
 			"labels first, and field by field",
@@ -76,10 +79,11 @@ func TestSidecars(t *testing.T) {
 			k, v, _ := strings.Cut(kv, "=")
 			labels[k] = v
 		}
-		outbound, sees := mesh.Sidecar(x.namespace, labels)
+		w := &model.Workload{Identity: model.Identity{Namespace: x.namespace}, Service: model.ServiceName{Namespace: x.namespace, Name: "cart"}, Labels: labels}
+		outbound, sees := mesh.Sidecar(w)
 		var seen []string
 		for n := range mesh.Services {
-			_, hidden := mesh.Unseen(x.namespace, labels, n)
+			_, hidden := mesh.Unseen(w, n)
 			if is := sees == nil || sees(n); is == hidden {
 				t.Errorf("%s: %s is seen: %v, and explained as hidden: %v", x.what, n, is, hidden)
 			} else if is {
@@ -113,7 +117,7 @@ func TestSidecarTwice(t *testing.T) {
 	if !problems.Failed() || len(problems) != 1 || problems[0].Error() != want {
 		t.Errorf("got %v, want %s", problems, want)
 	}
-	if out, _ := mesh.Sidecar("default", nil); out != nil {
+	if out, _ := mesh.Sidecar(&model.Workload{Identity: model.Identity{Namespace: "default"}}); out != nil {
 		t.Errorf("the second holds: %v", out)
 	}
 	if c := mesh.Status[ResourceKey{"Sidecar", "default", "b"}]; len(c) != 1 || c[0].Status != "False" || c[0].Reason != ReasonConflicted {
@@ -135,5 +139,85 @@ func TestAddressedEntries(t *testing.T) {
 	}
 	if got := mesh.Addressed("other"); len(got) != 2 || !slices.Contains(got, theirs) {
 		t.Errorf("other: %v", got)
+	}
+}
+
+// TestSidecarInbound: the ports that a Sidecar names are served where it says, others no more, and each is bounded.
+func TestSidecarInbound(t *testing.T) {
+	const text = `apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: all, namespace: istio-system}
+spec: {inboundConnectionPool: {http: {http2MaxRequests: 90}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: web}
+spec:
+  workloadSelector: {labels: {app: web}}
+  ingress:
+  - port: {number: 80, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:9999
+  - port: {number: 81}
+    connectionPool: {tcp: {maxConnections: 3}}
+`
+	resources, problems := ParseSet([]document.Source{{File: "f.yaml", Data: []byte(text)}}, document.Limits{})
+	if problems.Failed() {
+		t.Fatal(problems.Err())
+	}
+	mesh, _ := Compile(Input{Resources: resources, Registry: registry(t)})
+	registered := []model.Inbound{{ServicePort: 80, Port: 8080}, {ServicePort: 81, Port: 8081, Protocol: model.TCP}, {ServicePort: 82, Port: 8082}}
+	of := func(service string) []model.Inbound {
+		return mesh.Inbound(&model.Workload{
+			Identity: model.Identity{Namespace: "default"}, Service: model.ServiceName{Namespace: "default", Name: service}, Inbound: registered,
+		})
+	}
+	every := &model.Connections{Requests: 90}
+	want := []model.Inbound{
+		{ServicePort: 80, Port: 9999, Protocol: model.HTTP, Connections: every},
+		{ServicePort: 81, Port: 8081, Protocol: model.TCP, Connections: &model.Connections{Max: 3}},
+	}
+	if d := cmp.Diff(want, of("web")); d != "" {
+		t.Errorf("selected: %s", d)
+	}
+	want = nil
+	for _, in := range registered {
+		in.Connections = every
+		want = append(want, in)
+	}
+	if d := cmp.Diff(want, of("other")); d != "" {
+		t.Errorf("not selected: %s", d)
+	}
+	if registered[0].Connections != nil {
+		t.Error("what was registered has changed")
+	}
+}
+
+// TestSidecarProxy: who is to pass on what is for no service comes with the workload's snapshot, and one that is not there
+// is told of.
+func TestSidecarProxy(t *testing.T) {
+	for _, x := range []struct{ host, service, warning string }{
+		{"ratings", "default/ratings", ""},
+		{"details.other.svc.cluster.local, port: {number: 9080}", "other/details", ""},
+		{"nobody", "", "f.yaml:4:69: spec.outboundTrafficPolicy.egressProxy.host: no service default/nobody is registered or declared"},
+	} {
+		text := fmt.Sprintf(sidecarHead, "a", "default", "{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: "+x.host+"}}}")
+		resources, problems := ParseSet([]document.Source{{File: "f.yaml", Data: []byte(text)}}, document.Limits{})
+		if problems.Failed() {
+			t.Fatal(problems.Err())
+		}
+		mesh, warnings := Compile(Input{Resources: resources, Registry: registry(t)})
+		if got := fmt.Sprint(warnings); x.warning == "" && len(warnings) > 0 || !strings.Contains(got, x.warning) {
+			t.Errorf("%s: warnings %s, want %s", x.host, got, x.warning)
+		}
+		snap := Scope(mesh, model.Workload{ID: "w", Identity: model.Identity{Namespace: "default"}}, nil)
+		out := snap.Workload.Outbound
+		switch {
+		case out == nil || out.Proxy == nil || !out.CapturesAll():
+			t.Errorf("%s: %+v", x.host, out)
+		case x.service == "" && (out.Proxy.Invalid == "" || len(snap.Services) > 0):
+			t.Errorf("%s: %+v, %d services", x.host, out.Proxy, len(snap.Services))
+		case x.service != "" && (len(snap.Services) != 1 || out.Proxy.Service.String() != x.service || snap.Services[0].Name != out.Proxy.Service || out.Proxy.Port != 9080):
+			t.Errorf("%s: %+v, %d services", x.host, out.Proxy, len(snap.Services))
+		}
 	}
 }

@@ -29,6 +29,9 @@ func Touched(before, after *Mesh) []model.ServiceName {
 	}
 	maps.DeleteFunc(names, func(n model.ServiceName, _ bool) bool {
 		for client := range clients {
+			if key := (consumerKey{n, client}); !reflect.DeepEqual(before.chosen[key], after.chosen[key]) {
+				return false // other clients are chosen
+			}
 			if client != "" && !before.HasOwnRules(n, client) && !after.HasOwnRules(n, client) {
 				continue // as everybody else
 			}

@@ -28,7 +28,7 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 		if ev == nil {
 			return a.explainElsewhere(ctx, req.Msg)
 		}
-		e.labels = a.labelsOf(ev.GetSource())
+		e.client = a.clientOf(ev.GetSource())
 		e.happened(ev)
 		e.ask(ctx, a, ev.GetSource())
 		return connect.NewResponse(e.out), nil
@@ -36,7 +36,7 @@ func (a *admin) Explain(ctx context.Context, req *connect.Request[adminv1.Explai
 	if req.Msg.GetGateway() != "" {
 		return a.explainGateway(ctx, e, req.Msg)
 	}
-	e.labels = a.labelsOf(req.Msg.GetFrom())
+	e.client = a.clientOf(req.Msg.GetFrom())
 	if err := e.might(req.Msg); err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (a *admin) explainElsewhere(ctx context.Context, req *adminv1.ExplainReques
 type explanation struct {
 	mesh   *config.Mesh
 	out    *adminv1.ExplainResponse
-	labels map[string]string // of the client's workload, by which a Sidecar selects it
+	client *model.Workload // who calls; its names are empty where nobody is named
 
 	asked []model.ServiceName // whose endpoints a proxy would choose from
 
@@ -86,7 +86,7 @@ func (e *explanation) happened(ev *discoveryv1.TapEvent) {
 	e.out.Request = fmt.Sprintf("%s %s%s at %s", ev.GetMethod(), ev.GetService(), ev.GetPath(), ev.GetStart().AsTime().Format("15:04:05.000"))
 	var name model.ServiceName
 	if err := name.UnmarshalText([]byte(ev.GetService())); err == nil {
-		e.decide(name, clientNamespace(ev.GetSource()), uint16(ev.GetPort()), h)
+		e.decide(name, uint16(ev.GetPort()), h)
 	} else if ev.GetFailure() == failedRegistryOnly {
 		e.refusedOutside(ev)
 	}
@@ -107,7 +107,7 @@ func (e *explanation) might(req *adminv1.ExplainRequest) error {
 	name, s := e.named(host, clientNamespace(req.GetFrom()))
 	if s == nil {
 		e.out.Request, e.out.Proxy = "a call to "+host, req.GetFrom()
-		if e.outside(strings.TrimSuffix(host, "."), clientNamespace(req.GetFrom())) {
+		if e.outside(strings.TrimSuffix(host, ".")) {
 			return nil
 		}
 		return connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no service %s", name))
@@ -127,8 +127,8 @@ func (e *explanation) might(req *adminv1.ExplainRequest) error {
 		h.Add(strings.ToLower(f.GetName()), f.GetValue())
 	}
 	e.out.Request, e.out.Proxy = fmt.Sprintf("%s http://%s:%d%s", h.Method, called(name), port, h.Path), req.GetFrom()
-	if !e.unseen(name, clientNamespace(req.GetFrom())) {
-		e.decide(name, clientNamespace(req.GetFrom()), port, h)
+	if !e.unseen(name) {
+		e.decide(name, port, h)
 	}
 	return nil
 }
@@ -155,8 +155,8 @@ func clientNamespace(source string) string {
 }
 
 // decide goes the way of a request: service, rule, backends, endpoints.
-func (e *explanation) decide(name model.ServiceName, client string, port uint16, h *message.Head) {
-	s, ok := e.mesh.ServiceFor(name, client)
+func (e *explanation) decide(name model.ServiceName, port uint16, h *message.Head) {
+	s, ok := e.mesh.ServiceFor(name, e.mesh.ClientOf(name, e.client))
 	if !ok {
 		e.step("resolve", false, name.String(), "there is no such service any more", model.RuleRef{})
 		return
@@ -176,14 +176,13 @@ func (e *explanation) decide(name model.ServiceName, client string, port uint16,
 		}
 		return
 	}
-	who := &model.Workload{Identity: model.Identity{Namespace: client}}
-	table, err := route.CompileWith(s.Rules, route.Options{Ordered: s.Ordered, Client: who})
+	table, err := route.CompileWith(s.Rules, route.Options{Ordered: s.Ordered, Client: e.client})
 	if err != nil {
 		e.step("route", false, name.String(), err.Error(), model.RuleRef{})
 		return
 	}
 	chosen := -1
-	for _, v := range table.Explain(h, port) {
+	for _, v := range table.ExplainBetween(h, port, &route.Ends{To: s.VIP}) {
 		if v.Chosen {
 			chosen = v.Rule
 		}

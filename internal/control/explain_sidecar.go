@@ -1,7 +1,6 @@
 package control
 
 import (
-	"fmt"
 	"strings"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
@@ -11,43 +10,53 @@ import (
 // failedRegistryOnly is the flag of a call to what is no service, where a Sidecar refuses that.
 const failedRegistryOnly = "registry_only"
 
-// labelsOf returns the labels of a workload of the client service, as its proxy or endpoint has them. Of several the
-// first by ID counts; nil if none is there.
-func (a *admin) labelsOf(client string) map[string]string {
+// clientOf returns a workload of the client service, NAMESPACE/NAME, with the labels that its proxy or endpoint has. Of
+// several the first by ID counts. A client that is not there has its names alone; "" is nobody's.
+func (a *admin) clientOf(client string) *model.Workload {
+	w := &model.Workload{Identity: model.Identity{Namespace: clientNamespace(client)}}
+	if w.Service.UnmarshalText([]byte(client)) != nil {
+		return w
+	}
 	for _, p := range a.s.xds.Proxies() {
-		if p.Identity.Namespace+"/"+p.Node.GetService() == client {
-			return p.Node.GetLabels()
+		if p.Identity.Namespace == w.Service.Namespace && p.Node.GetService() == w.Service.Name {
+			w.Labels = p.Node.GetLabels()
+			return w
 		}
 	}
-	var name model.ServiceName
-	if name.UnmarshalText([]byte(client)) == nil {
-		if s := a.s.mesh.Load().Services[name]; s != nil && len(s.Endpoints) > 0 {
-			return s.Endpoints[0].Labels
-		}
+	if s := a.s.mesh.Load().Services[w.Service]; s != nil && len(s.Endpoints) > 0 {
+		w.Labels = s.Endpoints[0].Labels
 	}
-	return nil
+	return w
 }
 
 // unseen explains a call to a service that a Sidecar keeps from the client, and reports whether one does.
-func (e *explanation) unseen(name model.ServiceName, client string) bool {
-	if client == "" {
-		return false
-	}
-	by, hidden := e.mesh.Unseen(client, e.labels, name)
-	if !hidden {
+func (e *explanation) unseen(name model.ServiceName) bool {
+	by, hidden := e.mesh.Unseen(e.client, name)
+	if !hidden || e.client.Identity.Namespace == "" {
 		return false
 	}
 	e.step("resolve", false, "service "+name.String(), "the client does not see it: no host in egress of "+by.String()+" stands for it", policyRef(by))
-	if !e.outside(called(name), client) {
+	if !e.outside(called(name)) {
 		e.out.Outcome = "502 no_service: the service is unknown to the client; its connections to the service's address are refused"
 	}
 	return true
 }
 
-// outside explains a call to what is no service of the client's, and reports whether a Sidecar refuses it.
-func (e *explanation) outside(host, client string) bool {
-	out, _ := e.mesh.Sidecar(client, e.labels)
-	if client == "" || out == nil || !out.RegistryOnly {
+// outside explains a call to what is no service of the client's, and reports whether a Sidecar says what becomes of it.
+func (e *explanation) outside(host string) bool {
+	out, _ := e.mesh.Sidecar(e.client)
+	if e.client.Identity.Namespace == "" || out == nil {
+		return false
+	}
+	if b := out.Proxy; b != nil {
+		e.step("resolve", true, host, "is no service that the client may call: egressProxy of "+out.Ref.String()+" passes it on", policyRef(out.Ref))
+		e.backends(&model.Rule{Ref: policyRef(out.Ref), Backends: []model.Backend{{Service: b.Service, Port: b.Port, Subset: b.Subset, Upstream: b.Upstream, Invalid: b.Invalid, Weight: 1}}}, b.Port)
+		if e.out.Outcome == "" {
+			e.out.Outcome = "sent to " + b.Service.String()
+		}
+		return true
+	}
+	if !out.RegistryOnly {
 		return false
 	}
 	e.step("resolve", false, host, "is no service that the client may call, and outboundTrafficPolicy of "+out.Ref.String()+" is REGISTRY_ONLY", policyRef(out.Ref))
@@ -58,7 +67,7 @@ func (e *explanation) outside(host, client string) bool {
 // refusedOutside explains a request that a proxy refused because it was for no service.
 func (e *explanation) refusedOutside(ev *discoveryv1.TapEvent) {
 	host, _, _ := strings.Cut(ev.GetAuthority(), ":")
-	if client := clientNamespace(ev.GetSource()); !e.outside(host, client) {
-		e.step("resolve", false, host, fmt.Sprintf("was no service that the client might call, by a Sidecar of namespace %s; now it may", client), model.RuleRef{})
+	if !e.outside(host) {
+		e.step("resolve", false, host, "was no service that the client might call, by a Sidecar; now it may", model.RuleRef{})
 	}
 }

@@ -57,14 +57,15 @@ func (s *Server) compile() {
 func forProxies(mesh *config.Mesh) *xds.Mesh {
 	return &xds.Mesh{
 		Revision: mesh.Revision, TrustDomain: mesh.TrustDomain, Services: mesh.Services,
-		For: func(n model.ServiceName, client string) *model.Service {
+		For: func(n model.ServiceName, w *model.Workload) (*model.Service, string) {
+			client := mesh.ClientOf(n, w)
 			if !mesh.HasOwnRules(n, client) {
-				return nil
+				return nil, ""
 			}
 			svc, _ := mesh.ServiceFor(n, client)
-			return &svc
+			return &svc, client
 		},
-		Sidecar: mesh.Sidecar, Addressed: mesh.Addressed,
+		Sidecar: mesh.Sidecar, Addressed: mesh.Addressed, Inbound: mesh.Inbound,
 		Gateway: func(name model.ServiceName, bind []netip.Addr) []model.Socket {
 			return mesh.Gateway(name.Namespace, name.Name, bind)
 		},

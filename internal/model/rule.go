@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // RuleRef says where a rule was written, so that every decision can be traced to a line.
 type RuleRef struct {
@@ -53,6 +56,15 @@ type MoreMatch struct {
 	Authority *ValueMatch  `json:"authority,omitempty"` // host and port, as the request has them
 	Method    *ValueMatch  `json:"method,omitempty"`    // besides Match.Method
 	Source    *SourceMatch `json:"source,omitempty"`
+
+	Addresses *AddressMatch `json:"addresses,omitempty"`
+}
+
+// AddressMatch is a condition on the addresses of a connection: one prefix of each list that is not empty has to hold
+// the address. An address that is not known is in none.
+type AddressMatch struct {
+	Sources      []netip.Prefix `json:"sources,omitempty"`      // of who connects
+	Destinations []netip.Prefix `json:"destinations,omitempty"` // that it connects to; of a service by name, the service's
 }
 
 // SourceMatch is a condition on the workload that makes the request. A proxy decides it once, when it compiles.

@@ -34,6 +34,26 @@ type Inbound struct {
 	ServicePort uint16   `json:"servicePort"`
 	Port        uint16   `json:"port"`
 	Protocol    Protocol `json:"protocol,omitempty"`
+
+	Connections *Connections `json:"connections,omitempty"` // bounds of what comes in by the mesh for the port; nil: none
+}
+
+// Label returns a label of the workload. Every workload has the label app: the name of its service.
+func (w *Workload) Label(name string) (string, bool) {
+	if v, ok := w.Labels[name]; ok || name != "app" || w.Service.Name == "" {
+		return v, ok
+	}
+	return w.Service.Name, true
+}
+
+// HasLabels reports whether the workload has all of the labels.
+func (w *Workload) HasLabels(want map[string]string) bool {
+	for name, value := range want {
+		if v, ok := w.Label(name); !ok || v != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Namespace is the workload's: of its service, or of its identity.

@@ -23,13 +23,14 @@ type config struct {
 
 	meshSockets map[uint16]*socket // for clients of the mesh, by port
 
-	sockets map[netip.AddrPort]*socket
-	udp     map[netip.AddrPort]*socket     // for datagrams
-	through map[model.ServiceName]*service // by which gateway a service leaves the mesh
-	leaving map[string]*service            // services that leave the mesh here, by name
-	own     *plan                          // of requests for the workload's own service: its rate limits
-	source  string                         // the workload's service, as peers see it
-	self    string                         // its SPIFFE ID
+	sockets   map[netip.AddrPort]*socket
+	udp       map[netip.AddrPort]*socket     // for datagrams
+	through   map[model.ServiceName]*service // by which gateway a service leaves the mesh
+	leaving   map[string]*service            // services that leave the mesh here, by name
+	elsewhere *backend                       // to whom calls go that are for no service; nil: where the program sends them
+	own       *plan                          // of requests for the workload's own service: its rate limits
+	source    string                         // the workload's service, as peers see it
+	self      string                         // its SPIFFE ID
 }
 
 // service is a service with its routing table.
@@ -50,8 +51,9 @@ type service struct {
 type rule struct {
 	*model.Rule
 	backends []backend
-	filters  *filters // nil: none
-	plan     *plan    // of what is answered without a backend
+	filters  *filters      // nil: none
+	plan     *plan         // of what is answered without a backend
+	stream   *route.Stream // what it asks of connections of bytes; nil: nothing
 }
 
 // backend is a share of a rule; service is nil when the reference does not resolve.
@@ -126,6 +128,9 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 	}
+	if err := c.compileElsewhere(s.Workload.Outbound); err != nil {
+		return nil, fmt.Errorf("workload: %w", err)
+	}
 	if err := c.compileSockets(s.Sockets); err != nil {
 		return nil, err
 	}
@@ -150,6 +155,9 @@ func (c *config) resolve(rules []model.Rule, asked *model.Policy) ([]*rule, erro
 		r := &rule{Rule: &rules[i]}
 		var err error
 		if r.filters, err = c.compileFilters(&r.Filters); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Ref, err)
+		}
+		if r.stream, err = route.NewStream(r.Matches, &c.snapshot.Workload); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Ref, err)
 		}
 		policy := model.MergePolicy(r.Policy, asked)

@@ -19,6 +19,7 @@ type origin struct {
 	kind    originKind
 	remote  netip.AddrPort
 	dst     netip.AddrPort // fromCapture: the address the program called; fromGateway: what the PROXY protocol told
+	local   netip.AddrPort // fromGateway: where the client connected to, if rules ask for it
 	service model.ServiceName
 	port    uint16         // fromUpstream: with service, what the listener stands for
 	peer    model.Identity // fromMesh: who proved to be there

@@ -152,6 +152,9 @@ func (w *worker) leave(ent *entry) {
 // until it does.
 func (w *worker) acceptGate(ent *entry, raw *loop.Conn) {
 	o := &origin{kind: fromGateway, remote: raw.Remote(), entry: ent}
+	if ent.socket.addresses {
+		o.local = raw.Local()
+	}
 	if ent.socket.Kind == model.SocketTCP {
 		w.loop.Go(func() {
 			if err := w.introduce(raw, o); err != nil {

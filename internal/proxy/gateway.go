@@ -14,6 +14,7 @@ import (
 type socket struct {
 	*model.Socket
 	listeners []*gateListener // the most specific host first
+	addresses bool            // some rule asks for the addresses of connections
 }
 
 // gateListener is a listener with its routing table.
@@ -38,7 +39,7 @@ func (c *config) compileSockets(sockets []model.Socket) error {
 			if err != nil {
 				return fmt.Errorf("listener %s: %w", s.Listeners[j].Name, err)
 			}
-			s.listeners = append(s.listeners, ln)
+			s.listeners, s.addresses = append(s.listeners, ln), s.addresses || ln.table.Addresses()
 		}
 		slices.SortStableFunc(s.listeners, func(a, b *gateListener) int {
 			return cmp.Compare(b.rank(), a.rank())
@@ -159,11 +160,14 @@ func (x *exchange) routeOpaque(s *socket, sni string) *Failure {
 	}
 	x.gateway = ln
 	if sni == "" {
-		return x.take(ln.rules[0], -1)
+		if r := x.firstFor(ln.rules, nil); r != nil {
+			return x.take(r, -1)
+		}
+		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s is for the addresses of the connection", ln.Name)}
 	}
 	x.w.sni.Reset()
 	x.w.sni.Method, x.w.sni.Authority = "CONNECT", sni
-	i, _, ok := ln.table.Match(&x.w.sni, x.port)
+	i, _, ok := x.ruleIn(ln.table, &x.w.sni)
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of listener %s is for the server name %q", ln.Name, sni)}
 	}

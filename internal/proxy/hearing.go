@@ -78,6 +78,9 @@ func (h *hearing) patience() (wait time.Duration) {
 			wait = helloWait
 		}
 	}
+	if h.w.config.elsewhere != nil && h.o.kind == fromCapture && h.o.service.IsZero() {
+		h.names = true // it tells who passes the connection on where to
+	}
 	if wait == detectWait && (h.w.spoken[h.key()] || serverFirst(h.o.port)) {
 		return 0
 	}

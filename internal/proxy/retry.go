@@ -195,6 +195,9 @@ func (x *exchange) enter() *Failure {
 		return nil
 	}
 	if !x.set.bounds.Acquire(resilience.Requests) {
+		if x.target == nil {
+			return &Failure{"pick", 503, flagLimit, fmt.Errorf("%s: %w", x.where(), errInFlight)}
+		}
 		return &Failure{"pick", 503, flagLimit, fmt.Errorf("service %s: %w", x.target.Name, errInFlight)}
 	}
 	x.entered = true

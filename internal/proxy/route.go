@@ -22,7 +22,7 @@ func (x *exchange) route() *Failure {
 	if x.o.kind == fromGateway {
 		return x.routeGateway()
 	}
-	if f := x.resolve(); f != nil || x.fixed != nil {
+	if f := x.resolve(); f != nil || x.fixed != nil || x.backend != nil {
 		return f
 	}
 	if x.aim(x.service, x.service.pool, x.service.plan, x.port); len(x.service.rules) == 0 {
@@ -31,7 +31,7 @@ func (x *exchange) route() *Failure {
 	if x.opaque {
 		return x.routeBytes()
 	}
-	i, match, ok := x.service.table.Match(x.req, x.port)
+	i, match, ok := x.ruleIn(x.service.table, x.req)
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s matches the request", x.service.Name)}
 	}
@@ -45,13 +45,14 @@ func (x *exchange) routeBytes() *Failure {
 		return f
 	}
 	port, _ := x.service.Port(x.port)
-	for _, r := range x.service.rules {
+	r := x.firstFor(x.service.rules, func(r *rule) bool {
 		if r.Port != 0 && r.Port != x.port || len(r.Hosts) > 0 {
-			continue
+			return false
 		}
-		if r.Ref.Kind == "TCPRoute" || port.Protocol == model.TCP && r.Ref.Kind != "HTTPRoute" && r.Ref.Kind != "GRPCRoute" {
-			return x.take(r, -1)
-		}
+		return r.Ref.Kind == "TCPRoute" || port.Protocol == model.TCP && r.Ref.Kind != "HTTPRoute" && r.Ref.Kind != "GRPCRoute"
+	})
+	if r != nil {
+		return x.take(r, -1)
 	}
 	return x.nameless()
 }
@@ -195,7 +196,7 @@ func (x *exchange) routeInbound() *Failure {
 	if x.inbound = x.w.config.inbound[port]; x.inbound == nil {
 		return &Failure{"route", 503, flagNotInbound, fmt.Errorf("this workload serves no port %d", port)}
 	}
-	x.fixed = x.w.program(x.inbound, via)
+	x.fixed, x.set = x.w.program(x.inbound, via), x.w.comeIn[port]
 	if x.w.config.own != nil && !x.opaque {
 		return x.limited(x.w.config.own)
 	}
@@ -219,7 +220,7 @@ func (x *exchange) claimedSource() string {
 // declared is spoken to as the client speaks.
 func (w *worker) program(in *model.Inbound, via string) *endpoint {
 	http2 := in.Protocol == model.HTTP2 || in.Protocol == model.GRPC || in.Protocol == model.Auto && via == "h2"
-	key := localKey{in.Port, http2}
+	key := localKey{in.ServicePort, in.Port, http2}
 	ep := w.local[key]
 	if ep == nil {
 		ep = newEndpoint(w, &model.Endpoint{
@@ -227,6 +228,7 @@ func (w *worker) program(in *model.Inbound, via string) *endpoint {
 		})
 		ep.http2 = http2
 		w.local[key] = ep
+		w.bound(ep, key)
 	}
 	return ep
 }

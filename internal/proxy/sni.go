@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/message"
 	"github.com/weft-mesh/weft/internal/model"
 	"github.com/weft-mesh/weft/internal/route"
 )
@@ -47,11 +46,12 @@ func (c *config) compileNames(s *service) (*nameTable, error) {
 	return t, err
 }
 
-// find returns the rule for a server name, which may be "", nil if there is none.
-func (t *nameTable) find(h *message.Head, name string, port uint16) *rule {
+// find returns the rule for the server name of a connection, which may be "", nil if there is none.
+func (t *nameTable) find(x *exchange) *rule {
+	h := &x.w.sni
 	h.Reset()
-	h.Method, h.Authority = "CONNECT", name
-	if i, _, ok := t.table.Match(h, port); ok {
+	h.Method, h.Authority = "CONNECT", x.o.sni
+	if i, _, ok := x.ruleIn(t.table, h); ok {
 		return t.rules[i]
 	}
 	return nil
@@ -93,7 +93,7 @@ func (x *exchange) routeName() (found bool, f *Failure) {
 	if t == nil || !x.o.hello {
 		return false, nil
 	}
-	if r := t.find(&x.w.sni, x.o.sni, x.port); r != nil {
+	if r := t.find(x); r != nil {
 		return true, x.take(r, -1)
 	}
 	return false, nil

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 // What a program calls and is no service that its workload sees: it goes where the program sends it, or is refused where
@@ -36,8 +39,41 @@ func isVirtual(ip netip.Addr) bool {
 	return ip.Is4() && ip.As4()[0] >= 240
 }
 
-// outside sends the request to a host outside the mesh.
+// compileElsewhere finds the service that calls go to which are for none (Istio, Sidecar: egressProxy).
+func (c *config) compileElsewhere(out *model.Outbound) error {
+	if out == nil || out.Proxy == nil {
+		return nil
+	}
+	b := &backend{Backend: out.Proxy}
+	if c.elsewhere = b; b.Invalid == "" {
+		b.service = c.byName[b.Service]
+	}
+	if b.service == nil {
+		return nil
+	}
+	b.plan = b.service.plan
+	return c.resolveBackend(b, clientPolicy(b.service.Service))
+}
+
+// passOn sends the request to the service that knows how it goes on.
+func (x *exchange) passOn(b *backend) *Failure {
+	if b.service == nil {
+		why := b.Invalid
+		if why == "" {
+			why = fmt.Sprintf("service %s does not exist", b.Service)
+		}
+		return &Failure{"route", 500, flagBadBackend, fmt.Errorf("egressProxy of %s: %s", x.w.config.snapshot.Workload.Outbound.Ref, why)}
+	}
+	x.service, x.backend = b.service, b
+	x.aim(b.service, b.pool, b.plan, cmp.Or(b.Port, x.port))
+	return nil
+}
+
+// outside sends the request to a host outside the mesh, or to who knows how it goes on.
 func (x *exchange) outside(authority string) *Failure {
+	if b := x.w.config.elsewhere; b != nil {
+		return x.passOn(b)
+	}
 	ep, err := x.w.external(authority, x.port, x.down.HTTP2())
 	if err != nil {
 		return &Failure{"route", 502, flagNoService, err}

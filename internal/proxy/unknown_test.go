@@ -131,3 +131,29 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestElsewhereByAProxy: what is no service goes to the one that passes it on, with its host; services do not.
+func TestElsewhereByAProxy(t *testing.T) {
+	s := newStrict(t)
+	passing := server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "passed on ", r.Host) }))
+	by := s.snap
+	by.Workload.Outbound = &model.Outbound{Proxy: &model.Backend{Service: name("proxy"), Port: 3128}}
+	by.Services = append(by.Services[:1:1], model.Service{
+		Name: name("proxy"), Ports: []model.Port{{Number: 3128, Protocol: model.HTTP}},
+		Endpoints: []model.Endpoint{{ID: "proxy-1", Address: passing, Plain: true, Protocol: model.HTTP, Ports: []uint16{3128}}},
+	})
+	s.apply(s.e, &by)
+	for host, want := range map[string]string{
+		"nowhere.invalid": "passed on nowhere.invalid", "192.0.2.1:8080": "passed on 192.0.2.1:8080", "web": "inside web",
+	} {
+		if resp, got := do(t, s.plain, "GET", "http://"+host+"/", nil); resp.StatusCode != 200 || got != want {
+			t.Errorf("%s: %s %q, want %q", host, resp.Status, got, want)
+		}
+	}
+	gone := by
+	gone.Services = by.Services[:1]
+	s.apply(s.e, &gone)
+	if resp, got := do(t, s.plain, "GET", "http://nowhere.invalid/", nil); resp.StatusCode != 500 || resp.Header.Get(failureHeader) != flagBadBackend || !strings.Contains(got, "egressProxy") {
+		t.Errorf("without the service: %s %q", resp.Status, got)
+	}
+}

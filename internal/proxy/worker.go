@@ -25,6 +25,7 @@ type worker struct {
 	pools  map[string]*endpointSet // the same, by pool.key
 	choice choice
 	local  map[localKey]*endpoint
+	comeIn map[uint16]*endpointSet // by service port, where what comes in is bounded
 	random *rand.PCG
 	rec    *telemetry.Recorder
 
@@ -67,10 +68,10 @@ type worker struct {
 	sweeping    loop.Timer
 }
 
-// localKey names a port of the workload's own program.
+// localKey names a port of the workload's own program, as it is reached for a port of the service.
 type localKey struct {
-	port  uint16
-	http2 bool
+	service, port uint16
+	http2         bool
 }
 
 // portKey names a port of a service, or an address outside the mesh.
@@ -148,9 +149,7 @@ func (w *worker) adopt(c *config) {
 		}
 	}
 	w.endpoints = kept
-	for _, ep := range w.local {
-		ep.series = nil
-	}
+	w.adoptInbound()
 	for c := range w.served {
 		c.origin.series = nil
 	}

@@ -12,6 +12,7 @@ import (
 type request struct {
 	head    *message.Head
 	port    uint16
+	ends    *Ends // nil: not known
 	path    string
 	method  string
 	hostLen int
@@ -52,6 +53,7 @@ const (
 	onScheme
 	onAuthority
 	onMoreMethod
+	onAddresses
 )
 
 // outcome is the first condition that failed and, for headers and query, its index.

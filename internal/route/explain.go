@@ -21,8 +21,14 @@ type Verdict struct {
 // Explain returns every candidate in order of precedence, at most one of them Chosen: the one that Match
 // returns for the same arguments. Its cost grows with the number of rules.
 func (t *Table) Explain(h *message.Head, port uint16) []Verdict {
-	chosen := t.find(h, port)
+	return t.ExplainBetween(h, port, nil)
+}
+
+// ExplainBetween is Explain for a request on a connection between addresses.
+func (t *Table) ExplainBetween(h *message.Head, port uint16, e *Ends) []Verdict {
+	chosen := t.find(h, port, e)
 	r := newRequest(h, port)
+	r.ends = e
 	out := make([]Verdict, 0, len(t.order))
 	for _, c := range t.order {
 		v := Verdict{Rule: c.rule, Match: c.match, Ref: t.refs[c.rule], Host: c.host.text()}

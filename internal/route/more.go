@@ -13,11 +13,12 @@ type morePattern struct {
 	port                      uint16
 	scheme, authority, method *valuePattern
 	source                    *model.SourceMatch
+	addresses                 *model.AddressMatch
 	foreign                   string // why the client is not the source that is wanted; "" when it is
 }
 
 func newMore(m *model.MoreMatch) (*morePattern, error) {
-	p := &morePattern{port: m.Port, source: m.Source}
+	p := &morePattern{port: m.Port, source: m.Source, addresses: m.Addresses}
 	for _, x := range []struct {
 		name string
 		in   *model.ValueMatch
@@ -49,19 +50,11 @@ func (p *morePattern) decide(client *model.Workload) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.source.Labels)) {
 		want := p.source.Labels[name]
-		if v, ok := clientLabel(client, name); !ok || v != want {
+		if v, ok := client.Label(name); !ok || v != want {
 			p.foreign = fmt.Sprintf("the client's label %s is %s, rule wants exact %s", name, present(v, ok), quote(want))
 			return
 		}
 	}
-}
-
-// clientLabel returns a label of the workload. Every workload has the label app: the name of its service.
-func clientLabel(w *model.Workload, name string) (string, bool) {
-	if v, ok := w.Labels[name]; ok || name != "app" || w.Service.Name == "" {
-		return v, ok
-	}
-	return w.Service.Name, true
 }
 
 // check returns the condition that fails, or all.
@@ -77,6 +70,8 @@ func (p *morePattern) check(r *request) condition {
 		return onAuthority
 	case !p.method.optional(r.method):
 		return onMoreMethod
+	case !r.ends.holds(p.addresses):
+		return onAddresses
 	}
 	return all
 }
@@ -95,6 +90,14 @@ func (p *morePattern) words(parts []string) []string {
 	}{{"scheme", p.scheme}, {"authority", p.authority}, {"method", p.method}} {
 		if x.p != nil {
 			parts = append(parts, x.name+" "+x.p.String())
+		}
+	}
+	if a := p.addresses; a != nil {
+		if len(a.Sources) > 0 {
+			parts = append(parts, "source "+prefixText(a.Sources))
+		}
+		if len(a.Destinations) > 0 {
+			parts = append(parts, "destination "+prefixText(a.Destinations))
 		}
 	}
 	if p.source == nil {
@@ -120,6 +123,8 @@ func (p *morePattern) why(failed condition, r *request) string {
 		return fmt.Sprintf("authority is %s, rule wants %s", quote(r.head.Authority), p.authority)
 	case onMoreMethod:
 		return fmt.Sprintf("method is %s, rule wants %s", r.method, p.method)
+	case onAddresses:
+		return r.ends.whyAddresses(p.addresses)
 	}
 	return p.foreign
 }

@@ -240,7 +240,7 @@ func TestMatchIsFirstOfAll(t *testing.T) {
 				break
 			}
 		}
-		if got := table.find(h, 1); got != want {
+		if got := table.find(h, 1, nil); got != want {
 			t.Fatalf("rules %+v\nhead %+v\ngot %v, want %v", rules, h, got, want)
 		}
 		chosen := 0

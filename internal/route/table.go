@@ -15,6 +15,8 @@ type Table struct {
 	order []*candidate // all of them, in the order in which they are tried
 	hosts hostIndex
 
+	addresses bool // some rule asks for them
+
 	ordered bool // as the rules stand, not by precedence
 }
 
@@ -50,6 +52,7 @@ func CompileWith(rules []model.Rule, o Options) (*Table, error) {
 		c.order = i
 		if c.more != nil {
 			c.more.decide(o.Client)
+			t.addresses = t.addresses || c.more.addresses != nil
 		}
 		if c.more == nil || c.more.foreign == "" {
 			t.hosts.add(c)
@@ -73,16 +76,25 @@ func (t *Table) compare(a, b *candidate) int {
 //
 // It allocates only when a regular expression meets a repeated field or an encoded query parameter.
 func (t *Table) Match(h *message.Head, port uint16) (rule, match int, ok bool) {
-	if c := t.find(h, port); c != nil {
+	return t.MatchBetween(h, port, nil)
+}
+
+// MatchBetween is Match for a request on a connection between addresses.
+func (t *Table) MatchBetween(h *message.Head, port uint16, e *Ends) (rule, match int, ok bool) {
+	if c := t.find(h, port, e); c != nil {
 		return c.rule, c.match, true
 	}
 	return 0, 0, false
 }
 
+// Addresses reports whether any rule asks for addresses, so that MatchBetween is called for.
+func (t *Table) Addresses() bool { return t.addresses }
+
 // find is the decision: the first candidate in order whose conditions all hold. The index only leaves
 // out candidates whose host or path cannot hold.
-func (t *Table) find(h *message.Head, port uint16) *candidate {
+func (t *Table) find(h *message.Head, port uint16, e *Ends) *candidate {
 	r := newRequest(h, port)
+	r.ends = e
 	if !t.hosts.named {
 		return t.hosts.any.find(&r)
 	}

@@ -20,13 +20,16 @@ type Mesh struct {
 	Revision    int64
 	TrustDomain string
 	Services    map[model.ServiceName]*model.Service
-	// For returns a service as clients of a namespace see it, if they see it differently; else nil. It is
-	// pure; nil means that everybody sees the same.
-	For func(n model.ServiceName, client string) *model.Service
-	// Sidecar returns what holds for the programs of a workload, of its proven namespace and its labels: what becomes of
+	// For returns a service as a workload sees it, by its proven namespace and its labels, and what those who see the
+	// same have in common; nil if it sees what everybody does. It is pure; nil means that everybody sees the same.
+	For func(n model.ServiceName, w *model.Workload) (s *model.Service, as string)
+	// Sidecar returns what holds for the programs of a workload, by its proven namespace and its labels: what becomes of
 	// calls to what is no service, nil if nothing is said of it, and which services they see, nil for all. It is pure;
 	// nil means that nothing is said of any workload.
-	Sidecar func(namespace string, labels map[string]string) (*model.Outbound, func(model.ServiceName) bool)
+	Sidecar func(w *model.Workload) (*model.Outbound, func(model.ServiceName) bool)
+	// Inbound returns what the programs of a workload serve: what its proxy says, as changed by a Sidecar. It is pure; nil
+	// means that nothing is changed.
+	Inbound func(w *model.Workload) []model.Inbound
 	// Addressed returns the services that workloads of a namespace may call by an address that no name service gave
 	// them. It is pure; nil means that there are none.
 	Addressed func(namespace string) []model.ServiceName

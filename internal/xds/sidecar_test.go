@@ -10,8 +10,8 @@ import (
 
 // restrict has workloads with the label see only the services it names.
 func restrict(m *Mesh, only bool, see ...string) *Mesh {
-	m.Sidecar = func(namespace string, labels map[string]string) (*model.Outbound, func(model.ServiceName) bool) {
-		if namespace != "default" || labels["app"] != "load" {
+	m.Sidecar = func(w *model.Workload) (*model.Outbound, func(model.ServiceName) bool) {
+		if w.Identity.Namespace != "default" || w.Labels["app"] != "load" {
 			return nil, nil
 		}
 		var out *model.Outbound
@@ -83,5 +83,39 @@ func TestAddressedServices(t *testing.T) {
 	b.wait(2)
 	if got := names(b.last()); len(got) != 0 {
 		t.Errorf("who may call everything has %v", got)
+	}
+}
+
+// TestInboundOfASidecar: a proxy is told what its programs serve as the mesh says, bounds among it; bounds that it writes
+// itself are not taken.
+func TestInboundOfASidecar(t *testing.T) {
+	b := newBench(t, func(n *discoveryv1.Node) {
+		n.Inbound = InboundToWire([]model.Inbound{{ServicePort: 80, Port: 8080, Connections: &model.Connections{Max: 1}}})
+	})
+	with := func(revision int64, port uint16) *Mesh {
+		m := mesh(revision, nil)
+		m.Inbound = func(w *model.Workload) []model.Inbound {
+			if len(w.Inbound) != 1 || w.Inbound[0].Connections != nil {
+				t.Errorf("the proxy says %+v", w.Inbound)
+			}
+			return []model.Inbound{{ServicePort: 80, Port: port, Connections: &model.Connections{Requests: 7}}}
+		}
+		return m
+	}
+	b.server.Publish(with(1, 9090))
+	<-b.client.Ready()
+	b.wait(1)
+	if in := b.last().Workload.Inbound; len(in) != 1 || in[0].Port != 9090 || in[0].Connections == nil || in[0].Connections.Requests != 7 {
+		t.Errorf("got %+v", in)
+	}
+	before := b.server.Pushes()
+	b.server.Publish(with(2, 9090))
+	if b.wait(2); b.server.Pushes() != before {
+		t.Error("what is the same was sent again")
+	}
+	b.server.Publish(mesh(3, nil))
+	b.wait(3)
+	if in := b.last().Workload.Inbound; len(in) != 1 || in[0].Port != 8080 || in[0].Connections != nil {
+		t.Errorf("without a Sidecar: %+v", in)
 	}
 }

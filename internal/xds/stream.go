@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	discoveryv1 "github.com/weft-mesh/weft/api/weft/discovery/v1"
 	"github.com/weft-mesh/weft/internal/model"
@@ -76,6 +77,9 @@ func newStream(n *discoveryv1.Node, id model.Identity, now time.Time) (*stream, 
 	inbound, err := InboundFromWire(n.GetInbound())
 	if err != nil {
 		return nil, err
+	}
+	for i := range inbound {
+		inbound[i].Connections = nil // not the proxy's to say
 	}
 	w := model.Workload{ID: n.GetId(), Identity: id, Labels: labels(n.GetLabels()), Inbound: inbound}
 	if n.GetService() != "" {
@@ -241,6 +245,7 @@ func (s *Server) desired(st *stream) map[string]string {
 			}
 		}
 	}
+	outbound.EachUsed(follow)
 	inboundPolicy(s.mesh.Services[st.workload.Service]).EachAsked(follow)
 	if st.gateway != nil {
 		g := s.gatewayOf(st, follow)
@@ -280,17 +285,18 @@ func (s *Server) sidecar(st *stream) (*model.Outbound, func(model.ServiceName) b
 	if s.mesh.Sidecar == nil || st.gateway != nil {
 		return nil, nil
 	}
-	return s.mesh.Sidecar(st.identity.Namespace, st.workload.Labels)
+	return s.mesh.Sidecar(&st.workload)
 }
 
 // workload returns what the proxy is told of itself. That is made anew only when it has changed.
 func (s *Server) workload(st *stream, outbound *model.Outbound) *discoveryv1.Resource {
 	w := st.workload
 	w.Outbound = outbound
+	if s.mesh.Inbound != nil && st.gateway == nil {
+		w.Inbound = s.mesh.Inbound(&st.workload)
+	}
 	w.Policy = inboundPolicy(s.mesh.Services[w.Service])
-	if r := st.kept[nameWorkload]; r != nil && r.GetWorkload().GetTrustDomain() == s.mesh.TrustDomain &&
-		bytes.Equal(r.GetWorkload().GetPolicy(), jsonToWire(w.Policy, w.Policy == nil)) &&
-		bytes.Equal(r.GetWorkload().GetOutbound(), jsonToWire(w.Outbound, w.Outbound == nil)) {
+	if r := st.kept[nameWorkload]; r != nil && proto.Equal(r.GetWorkload(), WorkloadToWire(s.mesh.TrustDomain, w)) {
 		return r
 	}
 	return workloadResource(s.mesh.TrustDomain, w)
@@ -304,21 +310,18 @@ func inboundPolicy(s *model.Service) *model.Policy {
 	return &model.Policy{Ref: s.Policy.Ref, Limits: s.Policy.Limits}
 }
 
-// service returns a service as the stream's namespace sees it, nil if there is none, and the key of its resource
+// service returns a service as the stream's workload sees it, nil if there is none, and the key of its resource
 // in the cache.
 func (s *Server) service(st *stream, n model.ServiceName) (*model.Service, string) {
 	svc, name := s.mesh.Services[n], ServiceResource(n)
 	if svc == nil || s.mesh.For == nil {
 		return svc, name
 	}
-	if own := s.mesh.For(n, st.identity.Namespace); own != nil {
-		return own, ownKey(name, st)
+	if own, as := s.mesh.For(n, &st.workload); own != nil {
+		return own, name + " for " + as
 	}
 	return svc, name
 }
-
-// ownKey is the cache's key of a service that a namespace sees in its own way.
-func ownKey(name string, st *stream) string { return name + " for " + st.identity.Namespace }
 
 // resource returns what the cache has of that key, or makes it: once per mesh, however many proxies use it.
 func (s *Server) resource(key string, svc *model.Service, encode func(*model.Service) *discoveryv1.Resource) *discoveryv1.Resource {
@@ -395,8 +398,10 @@ func (s *Server) body(st *stream, name string) *discoveryv1.Resource {
 	if st.gateway != nil && (name == nameGateway || strings.HasPrefix(name, prefixPart)) {
 		return s.gateways[st.gateway.key()].byName[name] // desired put it there
 	}
-	if r := s.cache[ownKey(name, st)]; r != nil {
-		return r
+	if strings.HasPrefix(name, prefixService) {
+		if n, ok, err := parseSubscription(name); ok && err == nil {
+			_, name = s.service(st, n)
+		}
 	}
 	return s.cache[name] // desired put it there
 }

@@ -234,13 +234,13 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 func TestNamespacesMayHaveRulesOfTheirOwn(t *testing.T) {
 	b := newBench(t)
 	m := mesh(1, map[string]string{"a": "b", "b": "", "c": ""})
-	m.For = func(n model.ServiceName, client string) *model.Service {
-		if n != svc("a") || client != "default" {
-			return nil
+	m.For = func(n model.ServiceName, w *model.Workload) (*model.Service, string) {
+		if n != svc("a") || w.Identity.Namespace != "default" {
+			return nil, ""
 		}
 		own := *m.Services[n]
 		own.Rules = []model.Rule{{Backends: []model.Backend{{Service: svc("c"), Weight: 1}}}}
-		return &own
+		return &own, "default"
 	}
 	b.server.Publish(m)
 	<-b.client.Ready()

@@ -46,6 +46,7 @@ func InboundToWire(in []model.Inbound) []*discoveryv1.Inbound {
 	for _, i := range in {
 		out = append(out, &discoveryv1.Inbound{
 			ServicePort: uint32(i.ServicePort), Port: uint32(i.Port), Protocol: string(i.Protocol),
+			Connections: jsonToWire(i.Connections, i.Connections == nil),
 		})
 	}
 	return out
@@ -66,6 +67,9 @@ func InboundFromWire(in []*discoveryv1.Inbound) ([]model.Inbound, error) {
 			return nil, fmt.Errorf("inbound: %w", err)
 		}
 		if i.Protocol, err = model.ParseProtocol(w.GetProtocol()); err != nil {
+			return nil, fmt.Errorf("inbound: %w", err)
+		}
+		if i.Connections, err = optionalFromWire[model.Connections](w.GetConnections(), "connections"); err != nil {
 			return nil, fmt.Errorf("inbound: %w", err)
 		}
 		out = append(out, i)

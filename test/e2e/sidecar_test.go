@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,49 @@ func (m *mesh) strictly(command ...string) string {
 // asks has curl tell the status and why, for a URL.
 func asks(url string) []string {
 	return []string{"curl", "-s", "--max-time", "20", "-w", "\n%{http_code} %header{weft-failure}", url}
+}
+
+// someClients sends requests for web to the subset mine, which is another for clients with the label role=tester.
+const someClients = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  hosts: [web]
+  http: [{route: [{destination: {host: web, subset: mine}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: for-all}
+spec:
+  host: web
+  subsets: [{name: mine, labels: {version: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: for-testers}
+spec:
+  host: web
+  workloadSelector: {matchLabels: {role: tester}}
+  subsets: [{name: mine, labels: {version: v2}}]
+`
+
+// TestDestinationRuleForSomeClients: a DestinationRule with a workloadSelector is for the programs of its namespace that
+// have the labels, and for no others.
+func TestDestinationRuleForSomeClients(t *testing.T) {
+	needs(t, "curl")
+	m := newMesh(t)
+	m.nginx("web", "v1", "one")
+	m.nginx("web", "v2", "two")
+	m.ready("web", 2)
+	m.must("apply", "--wait", "-f", m.file("some.yaml", someClients))
+	for range 4 {
+		if got := m.curl("http://web/"); !strings.HasPrefix(got, "one") {
+			t.Errorf("a program without the label: %q", got)
+		}
+		if r := m.weft("run", "--service", "load", "--label", "role=tester", "--", "curl", "-sS", "http://web/"); !strings.HasPrefix(r.stdout, "two") {
+			t.Errorf("a program with the label: %+v", r)
+		}
+	}
 }
 
 // TestRegistryOnly: programs that a Sidecar selects reach the services it names and hosts of ServiceEntries, by name and
@@ -124,4 +168,95 @@ except ConnectionResetError: print("reset")`
 	}
 	m.must("apply", "--wait", "-f", m.file("open.yaml", fmt.Sprintf(sidecarOf, "ALLOW_ANY")))
 	eventually(t, 60*time.Second, "it is the program's own business again", func() error { return refused(false) })
+}
+
+// sidecarIngress has what comes in for web go to another program, which is bounded.
+const sidecarIngress = `apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: web}
+spec:
+  workloadSelector: {labels: {app: web}}
+  ingress:
+  - port: {number: 80, protocol: HTTP}
+    defaultEndpoint: 127.0.0.1:%d
+    connectionPool: {http: {http2MaxRequests: 1}}
+`
+
+// TestSidecarIngress: what comes in for a port goes where the Sidecar says, and no more of it at a time than it says; when
+// it is gone, to where the program registered.
+func TestSidecarIngress(t *testing.T) {
+	needs(t, "curl")
+	m := newMesh(t)
+	began, release := make(chan bool, 8), make(chan bool)
+	port := behaving(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			began <- true
+			<-release
+		}
+		fmt.Fprint(w, "elsewhere")
+	}))
+	m.nginx("web", "v1", "hello")
+	m.ready("web", 1)
+	m.must("apply", "--wait", "-f", m.file("web.yaml", fmt.Sprintf(sidecarIngress, port)))
+	if got := m.curl("http://web/"); got != "elsewhere\n200" {
+		t.Errorf("got %q", got)
+	}
+	slow := m.run("--service", "load", "--", "curl", "-sS", "http://web/slow")
+	select {
+	case <-began:
+	case <-slow.done:
+		t.Fatal("the slow request has ended: ", slow.out.String())
+	}
+	if got := m.curl("http://web/"); !strings.HasSuffix(got, "503") || !strings.Contains(got, "upstream_limit") {
+		t.Errorf("beyond the bound: %q", got)
+	}
+	close(release)
+	<-slow.done
+	if got := slow.out.String(); got != "elsewhere" {
+		t.Errorf("the slow request: %q", got)
+	}
+	m.must("delete", "sidecar", "web", "--wait")
+	if got := m.curl("http://web/"); !strings.HasPrefix(got, "hello") {
+		t.Errorf("without the Sidecar: %q", got)
+	}
+}
+
+// sidecarProxy has what is no service go to a host of a ServiceEntry.
+const sidecarProxy = `---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: out}
+spec:
+  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: api.outside.test, port: {number: %d}}}
+`
+
+// TestEgressProxy: what programs call and is no service goes to the service that the Sidecar names, whatever its address,
+// and explain says so. Services are called as before.
+func TestEgressProxy(t *testing.T) {
+	needs(t, "curl")
+	m := newMesh(t)
+	if r := m.weft("run", "--service", "load", "--capture", "ebpf", "--", "true"); r.code != 0 {
+		t.Skip("no capture by eBPF here: ", r.stderr)
+	}
+	o := newOutsider(t, "api.outside.test")
+	m.nginx("web", "v1", "hello")
+	m.ready("web", 1)
+	m.must("apply", "--wait", "-f", m.file("out.yaml", fmt.Sprintf(sidecarEntry, o.plain, o.mutual)+fmt.Sprintf(sidecarProxy, 80)))
+	for url, want := range map[string]string{
+		"http://198.51.100.7:8080/":  "outside 198.51.100.7:8080 for nobody\n200",
+		"http://[2001:db8::7]:8080/": "outside [2001:db8::7]:8080 for nobody\n200",
+		"http://web/":                "hello \n\n200",
+	} {
+		if got := m.curl(url); got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+	if got := m.must("explain", "198.51.100.7", "--from", "load"); !strings.Contains(got, "egressProxy of Sidecar default/out") || !strings.Contains(got, "sent to default/api.outside.test") {
+		t.Errorf("explain:\n%s", got)
+	}
+	// The program's own TLS goes through.
+	m.must("apply", "--wait", "-f", m.file("tls.yaml", fmt.Sprintf(sidecarProxy, 7000)))
+	if got := m.curl("-k", "--resolve", "x.outside.test:443:198.51.100.7", "https://x.outside.test/"); got != "outside x.outside.test for nobody\n200" {
+		t.Errorf("TLS: %q", got)
+	}
 }

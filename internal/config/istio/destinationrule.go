@@ -16,12 +16,17 @@ func ParseDestinationRule(d *document.Document) (*DestinationRule, document.Prob
 		return nil, c.problems
 	}
 	spec := document.Path("spec")
-	c.refuseAny(spec, "DestinationRule", "workloadSelector")
 	out := &DestinationRule{Namespace: d.Namespace, Subsets: map[string]Subset{}}
 	if c.host(in.Host, spec.Key("host")) {
 		out.Host = Host{Name: strings.ToLower(in.Host), At: c.position(spec.Key("host"))}
 	}
 	out.ExportTo = c.exportTo(in.ExportTo, spec.Key("exportTo"))
+	if s, at := in.WorkloadSelector, spec.Key("workloadSelector"); s != nil {
+		if out.Selector = s.MatchLabels; len(out.Selector) == 0 {
+			c.add(at.Key("matchLabels"), "is missing or empty", "write the labels of the clients, or remove workloadSelector: the rule is then for all")
+		}
+		c.labels(out.Selector, at.Key("matchLabels"))
+	}
 	out.Traffic = c.traffic(in.TrafficPolicy, spec.Key("trafficPolicy"))
 	c.atMost(len(in.Subsets), maxItems, "subsets", spec.Key("subsets"))
 	for i := range in.Subsets {

@@ -17,14 +17,16 @@ func WithoutEffect() map[string]string { return idleFields() }
 // Limits returns the fields of which some values are refused, each with what is.
 func Limits() map[string]string {
 	return map[string]string{
-		"VirtualService.hosts":     "a service without its own rules in the Gateway API; of several VirtualServices for it in the mesh, the oldest",
-		"HTTPMatchRequest.headers": "not the claims of tokens (@request.auth.claims)",
-		"HTTPRetry.attempts":       "at most 10",
-		"HTTPRetry.retryOn":        "not retriable-headers; reset-before-request is taken as refused-stream",
-		"HeaderOperations.set":     "not Envoy's substitutions (%NAME%)",
-		"HeaderOperations.add":     "not Envoy's substitutions (%NAME%)",
-		"HTTPBody.bytes":           "UTF-8 only",
-		"TLSMatchAttributes.port":  "the matches of a route may differ in sniHosts only",
+		"VirtualService.hosts":                  "a service without its own rules in the Gateway API; of several VirtualServices for it in the mesh, the oldest",
+		"HTTPMatchRequest.headers":              "not the claims of tokens (@request.auth.claims)",
+		"HTTPRetry.attempts":                    "at most 10",
+		"HTTPRetry.retryOn":                     "not retriable-headers; reset-before-request is taken as refused-stream",
+		"HeaderOperations.set":                  "not Envoy's substitutions (%NAME%)",
+		"HeaderOperations.add":                  "not Envoy's substitutions (%NAME%)",
+		"HTTPBody.bytes":                        "UTF-8 only",
+		"TLSMatchAttributes.destinationSubnets": "the address of the service that a program calls; at a gateway the one that clients connect to",
+		"L4MatchAttributes.destinationSubnets":  "the address of the service that a program calls; at a gateway the one that clients connect to",
+		"L4MatchAttributes.sourceSubnet":        "the program's own address; at a gateway the client's, by the PROXY protocol where there is one",
 
 		"LoadBalancerSettings.simple":             "not PASSTHROUGH",
 		"LoadBalancerSettings.warmupDurationSecs": "with ROUND_ROBIN and LEAST_REQUEST",
@@ -56,6 +58,12 @@ func Limits() map[string]string {
 		"ServiceEntry.location":                   "MESH_INTERNAL endpoints that are written out are reached without the mesh's TLS",
 		"ServicePort.protocol":                    "UDP at the UDPRoutes of gateways only",
 		"WorkloadEntry.address":                   "an IP address or a DNS name",
+		"DestinationRule.workloadSelector":        "clients with a proxy of their own, not gateways; 4 selectors for a service and namespace",
+		"Sidecar.inboundConnectionPool":           "each proxy and port; requests that come by the mesh",
+		"IstioIngressListener.port":               "a port that the program registered",
+		"IstioIngressListener.captureMode":        "DEFAULT and IPTABLES, which mean the same",
+		"IstioIngressListener.defaultEndpoint":    "127.0.0.1:PORT and 0.0.0.0:PORT",
+		"OutboundTrafficPolicy.egressProxy":       "a service of the mesh or of a ServiceEntry; bytes without a server name reach it without where they were going",
 		"OutboundTrafficPolicy.mode":              "REGISTRY_ONLY: TCP, where the program is captured by eBPF; else what it sends to its proxy",
 	}
 }
@@ -76,13 +84,8 @@ func idleness(name string) string { return "has no effect: " + idleFields()[name
 func refusals() map[string]refused {
 	const not, nor = " is not supported in this version of Weft", " are not supported in this version of Weft"
 	return map[string]refused{
-		"Delay.exponentialDelay":                {"is hidden in Istio and not supported in this version of Weft", "write fixedDelay"},
-		"TLSMatchAttributes.destinationSubnets": {"matching on addresses" + not, "match on sniHosts and port"},
-		"L4MatchAttributes.destinationSubnets":  {"matching on addresses" + not, "match on port"},
-		"L4MatchAttributes.sourceSubnet":        {"matching on addresses" + not, "match on sourceLabels or sourceNamespace"},
+		"Delay.exponentialDelay": {"is hidden in Istio and not supported in this version of Weft", "write fixedDelay"},
 
-		"DestinationRule.workloadSelector":              {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
-		"type.WorkloadSelector.matchLabels":             {"policies for some clients of a namespace" + nor, "remove it: the rule is then for all clients"},
 		"LoadBalancerSettings.zoneAwareLbSetting":       {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.enabled":          {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"ZoneAwareLoadBalancerSetting.failover":         {"balancing by the size of zones" + not, "write localityLbSetting"},
@@ -92,25 +95,13 @@ func refusals() map[string]refused {
 		"ZoneAwareLoadBalancerSetting.Failover.to":      {"balancing by the size of zones" + not, "write localityLbSetting"},
 		"OutlierDetection.consecutiveErrors":            {"is deprecated, and Istio itself no longer looks at it", "write consecutive5xxErrors or consecutiveGatewayErrors"},
 
-		"Sidecar.ingress":                  {"listeners of one's own" + nor + ": a proxy serves the ports that its program registered", "remove it"},
-		"Sidecar.inboundConnectionPool":    {"bounds on what comes in" + nor, "bound the clients by a DestinationRule"},
-		"IstioIngressListener.port":        {"listeners of one's own" + nor, "remove ingress"},
-		"IstioIngressListener.bind":        {"listeners of one's own" + nor, "remove ingress"},
-		"IstioIngressListener.captureMode": {"listeners of one's own" + nor, "remove ingress"},
-		"IstioIngressListener.defaultEndpoint": {
-			"listeners of one's own" + nor, "remove ingress",
-		},
-		"IstioIngressListener.tls":            {"listeners of one's own" + nor, "remove ingress"},
-		"IstioIngressListener.connectionPool": {"listeners of one's own" + nor, "remove ingress"},
-		"IstioEgressListener.port":            {"listeners of one's own" + nor + ": a program's connections are captured by address", "remove it"},
-		"IstioEgressListener.bind":            {"listeners of one's own" + nor, "remove it"},
-		"IstioEgressListener.captureMode":     {"listeners of one's own" + nor, "remove it"},
-		"SidecarPort.number":                  {"listeners of one's own" + nor, "remove port"},
-		"SidecarPort.protocol":                {"listeners of one's own" + nor, "remove port"},
-		"SidecarPort.name":                    {"listeners of one's own" + nor, "remove port"},
-		"SidecarPort.targetPort":              {"listeners of one's own" + nor, "remove port"},
-		"OutboundTrafficPolicy.egressProxy":   {"a proxy for everything unknown" + not, "write a ServiceEntry, and a VirtualService that routes to it"},
-		"HeaderOperations.set":                {"values that Envoy would fill in (%NAME%)" + nor, "write the value itself, and %% for a percent sign"},
+		"IstioIngressListener.bind":        {"another address to listen on" + not + ": what comes in by the mesh is met where the workload's proxy listens", "remove it"},
+		"IstioIngressListener.tls":         {"TLS of one's own for what comes in" + not + ": proxies of the mesh use its TLS", "remove it"},
+		"IstioIngressListener.captureMode": {"NONE" + not + ": programs are not captured for what comes in, since it comes by the mesh", "remove it"},
+		"IstioEgressListener.port":         {"listeners of one's own" + nor + ": a program's connections are captured by address", "remove it"},
+		"IstioEgressListener.bind":         {"listeners of one's own" + nor, "remove it"},
+		"IstioEgressListener.captureMode":  {"listeners of one's own" + nor, "remove it"},
+		"HeaderOperations.set":             {"values that Envoy would fill in (%NAME%)" + nor, "write the value itself, and %% for a percent sign"},
 	}
 }
 
@@ -123,6 +114,8 @@ func idleFields() map[string]string {
 		"HTTPSettings.h2UpgradePolicy": "proxies speak HTTP/2 to each other always, and to programs what their port declares",
 		"OutlierDetection.interval":    "Weft looks at every answer, not at intervals",
 
+		"SidecarPort.name":             "it only names the port",
+		"SidecarPort.targetPort":       "it is deprecated, and Istio ignores it",
 		"Port.name":                    "it only names the port",
 		"Port.targetPort":              "it is deprecated, and Istio ignores it in a Gateway",
 		"Server.name":                  "it only names the server, in logs and explanations",

@@ -64,6 +64,8 @@ type StreamRoute struct {
 	TLS      bool
 	Gateways []string
 	Backends []Destination
+
+	Addresses *model.AddressMatch // nil: any
 }
 
 // DestinationRule is a checked DestinationRule.
@@ -71,6 +73,7 @@ type DestinationRule struct {
 	Namespace string
 	Host      Host
 	ExportTo  []string
+	Selector  map[string]string // of the clients of its namespace that it is for; nil: it is for all
 	Traffic   Traffic
 	Subsets   map[string]Subset
 	TLSAt     Position // of the first mention of TLS

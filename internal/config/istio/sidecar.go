@@ -11,11 +11,23 @@ import (
 // Sidecar is a checked Sidecar.
 type Sidecar struct {
 	Namespace string
-	Labels    map[string]string // of the workloads it is for; nil: all of the namespace, and in the root namespace of the mesh
-	Sees      []SeenHost        // services that they see; nil: egress is not written
-	Egress    model.PolicyRef   // where Sees is written
-	Outbound  *model.Outbound   // nil: outboundTrafficPolicy is not written
-	At        Position          // of workloadSelector, or of the whole
+	Labels    map[string]string  // of the workloads it is for; nil: all of the namespace, and in the root namespace of the mesh
+	Sees      []SeenHost         // services that they see; nil: egress is not written
+	Egress    model.PolicyRef    // where Sees is written
+	Inbound   *model.Connections // bounds for every port; nil: inboundConnectionPool is not written
+	Ingress   []Ingress          // ports that are served; nil: ingress is not written
+	Proxy     *Destination       // of Outbound; nil: there is none
+	Outbound  *model.Outbound    // nil: outboundTrafficPolicy is not written
+	At        Position           // of workloadSelector, or of the whole
+}
+
+// Ingress is a port that a workload serves.
+type Ingress struct {
+	Port     uint16 // of the service, as the program registered it
+	Program  uint16 // where the program is; 0: as registered
+	Protocol model.Protocol
+	Pool     *model.Connections // nil: those for every port
+	At       Position
 }
 
 // SeenHost is a host of Sidecar.egress.
@@ -31,7 +43,6 @@ func ParseSidecar(d *document.Document) (*Sidecar, document.Problems) {
 		return nil, c.problems
 	}
 	spec := document.Path("spec")
-	c.refuseAny(spec, "Sidecar", "ingress", "inboundConnectionPool")
 	out := &Sidecar{Namespace: d.Namespace, At: c.position(spec)}
 	if s, at := in.WorkloadSelector, spec.Key("workloadSelector"); s != nil {
 		if out.Labels, out.At = s.Labels, c.position(at); len(s.Labels) == 0 {
@@ -44,11 +55,18 @@ func ParseSidecar(d *document.Document) (*Sidecar, document.Problems) {
 	for i := range in.Egress {
 		c.egress(&in.Egress[i], out, spec.Key("egress").Index(i))
 	}
+	out.Inbound = c.inboundPool(in.InboundConnectionPool, spec.Key("inboundConnectionPool"))
+	c.ingresses(in.Ingress, out, spec.Key("ingress"))
 	if p := in.OutboundTrafficPolicy; p != nil {
 		at := spec.Key("outboundTrafficPolicy")
-		c.refuseAny(at, "OutboundTrafficPolicy", "egressProxy")
 		mode := p.Mode
 		c.enum(&mode, []string{"REGISTRY_ONLY", "ALLOW_ANY"}, at.Key("mode"))
+		if p.EgressProxy != nil {
+			to := c.destination(p.EgressProxy, at.Key("egressProxy"))
+			if out.Proxy = &to; mode != "ALLOW_ANY" {
+				c.add(at.Key("egressProxy"), "has no meaning with mode "+clip(mode)+": nothing unknown leaves", "write mode: ALLOW_ANY")
+			}
+		}
 		out.Outbound = &model.Outbound{Ref: c.policyRef(at), RegistryOnly: mode == "REGISTRY_ONLY"}
 	}
 	return out, c.problems

@@ -2,53 +2,72 @@ package istio
 
 import (
 	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/config/document"
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// tlsRoute reads a rule for TLS connections, by SNI. A rule with several matches becomes one rule with all their
-// names where they differ in nothing else.
-func (c *checker) tlsRoute(in *tlsRoute, f *document.Field, index int) StreamRoute {
-	out := c.streamRoute(in.Route, f, index)
-	out.TLS = true
-	matches, any := f.Key("match"), false
+// tlsRoute reads a rule for TLS connections, by SNI: one for each of its matches, or for several that differ in nothing
+// but their names.
+func (c *checker) tlsRoute(in *tlsRoute, f *document.Field, index int) []StreamRoute {
+	base := c.streamRoute(in.Route, f, index)
+	base.TLS = true
+	matches := f.Key("match")
 	c.atMost(len(in.Match), maxMatches, "matches", matches)
 	if len(in.Match) == 0 {
 		c.add(matches, "is missing", "write match with sniHosts")
 	}
+	var out []StreamRoute
 	for i := range in.Match {
 		m, at := &in.Match[i], matches.Index(i)
-		c.refuseAny(at, "TLSMatchAttributes", "destinationSubnets")
+		one := c.streamMatch(base, streamMatch{m.Port, c.source(m.SourceLabels, m.SourceNamespace, at), m.Gateways, m.DestinationSubnets, ""}, at)
 		for j, h := range m.SNIHosts {
-			if !c.host(h, at.Key("sniHosts").Index(j)) {
-				continue
+			if c.host(h, at.Key("sniHosts").Index(j)) {
+				one.Rule.Hosts = append(one.Rule.Hosts, strings.ToLower(h))
 			}
-			any = any || h == "*"
-			out.Rule.Hosts = append(out.Rule.Hosts, strings.ToLower(h))
 		}
 		if len(m.SNIHosts) == 0 {
 			c.add(at.Key("sniHosts"), "is missing", "name the hosts that clients ask for")
 		}
-		c.streamMatch(&out, streamMatch{m.Port, c.source(m.SourceLabels, m.SourceNamespace, at), m.Gateways}, at, i)
+		out = addStream(out, one)
 	}
-	if any {
-		out.Rule.Hosts = nil
+	for i := range out {
+		if slices.Contains(out[i].Rule.Hosts, "*") {
+			out[i].Rule.Hosts = nil
+		}
 	}
 	return out
 }
 
-// tcpRoute reads a rule for connections of any kind.
-func (c *checker) tcpRoute(in *tcpRoute, f *document.Field, index int) StreamRoute {
-	out := c.streamRoute(in.Route, f, index)
+// tcpRoute reads a rule for connections of any kind: one for each of its matches.
+func (c *checker) tcpRoute(in *tcpRoute, f *document.Field, index int) []StreamRoute {
+	base := c.streamRoute(in.Route, f, index)
 	c.atMost(len(in.Match), maxMatches, "matches", f.Key("match"))
+	if len(in.Match) == 0 {
+		return []StreamRoute{base}
+	}
+	var out []StreamRoute
 	for i := range in.Match {
 		m, at := &in.Match[i], f.Key("match").Index(i)
-		c.refuseAny(at, "L4MatchAttributes", "destinationSubnets", "sourceSubnet")
-		c.streamMatch(&out, streamMatch{m.Port, c.source(m.SourceLabels, m.SourceNamespace, at), m.Gateways}, at, i)
+		out = addStream(out, c.streamMatch(base, streamMatch{m.Port, c.source(m.SourceLabels, m.SourceNamespace, at), m.Gateways, m.DestinationSubnets, m.SourceSubnet}, at))
 	}
 	return out
+}
+
+// addStream adds a rule, or its hosts to one that differs in nothing else.
+func addStream(all []StreamRoute, one StreamRoute) []StreamRoute {
+	for i := range all {
+		o := &all[i]
+		if o.Rule.Port == one.Rule.Port && slices.Equal(o.Gateways, one.Gateways) && reflect.DeepEqual(o.Source, one.Source) && reflect.DeepEqual(o.Addresses, one.Addresses) {
+			o.Rule.Hosts = append(o.Rule.Hosts, one.Rule.Hosts...)
+			return all
+		}
+	}
+	return append(all, one)
 }
 
 func (c *checker) streamRoute(in []routeDestination, f *document.Field, index int) StreamRoute {
@@ -68,30 +87,43 @@ func (c *checker) streamRoute(in []routeDestination, f *document.Field, index in
 
 // streamMatch is what the matches of both kinds of rules have.
 type streamMatch struct {
-	port     uint32
-	source   *model.SourceMatch
-	gateways []string
+	port         uint32
+	source       *model.SourceMatch
+	gateways     []string
+	destinations []string
+	sources      string // a subnet, or ""
 }
 
-func (c *checker) streamMatch(out *StreamRoute, m streamMatch, f *document.Field, index int) {
-	port := c.port(m.port, f.Key("port"))
-	var gateways []string
+// streamMatch returns the rule as it is for a match.
+func (c *checker) streamMatch(out StreamRoute, m streamMatch, f *document.Field) StreamRoute {
+	out.Rule.Port, out.Source = c.port(m.port, f.Key("port")), m.source
 	if len(m.gateways) > 0 {
-		gateways = c.gateways(m.gateways, f.Key("gateways"))
+		out.Gateways = c.gateways(m.gateways, f.Key("gateways"))
 	}
-	if index == 0 {
-		out.Rule.Port, out.Source, out.Gateways = port, m.source, gateways
-		return
+	var a model.AddressMatch
+	c.atMost(len(m.destinations), maxItems, "subnets", f.Key("destinationSubnets"))
+	for i, s := range m.destinations {
+		a.Destinations = c.subnet(a.Destinations, s, f.Key("destinationSubnets").Index(i))
 	}
-	same := port == out.Rule.Port && fmt.Sprint(gateways) == fmt.Sprint(out.Gateways) && fmt.Sprintf("%+v", deref(m.source)) == fmt.Sprintf("%+v", deref(out.Source))
-	if !same {
-		c.add(f, "differs from the first match in more than its SNI hosts", "write a route for each of the matches")
+	if m.sources != "" {
+		a.Sources = c.subnet(nil, m.sources, f.Key("sourceSubnet"))
 	}
+	if len(a.Destinations)+len(a.Sources) > 0 {
+		out.Addresses = &a
+	}
+	return out
 }
 
-func deref(s *model.SourceMatch) model.SourceMatch {
-	if s == nil {
-		return model.SourceMatch{}
+// subnet appends a subnet: an address, or one with the length of its prefix.
+func (c *checker) subnet(to []netip.Prefix, s string, f *document.Field) []netip.Prefix {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return append(to, netip.PrefixFrom(ip, ip.BitLen()))
 	}
-	return *s
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p.Addr().Is4In6() {
+		c.add(f, fmt.Sprintf("%q is no subnet", clip(s)), "write an address, or one with the length of its prefix such as 10.1.0.0/16")
+		return to
+	}
+	return append(to, p.Masked())
 }

@@ -36,10 +36,10 @@ func ParseVirtualService(d *document.Document) (*VirtualService, document.Proble
 		out.HTTP = append(out.HTTP, c.httpRoute(&in.HTTP[i], spec.Key("http").Index(i), i, len(out.Hosts) == 0))
 	}
 	for i := range in.TLS {
-		out.Streams = append(out.Streams, c.tlsRoute(&in.TLS[i], spec.Key("tls").Index(i), i))
+		out.Streams = append(out.Streams, c.tlsRoute(&in.TLS[i], spec.Key("tls").Index(i), i)...)
 	}
 	for i := range in.TCP {
-		out.Streams = append(out.Streams, c.tcpRoute(&in.TCP[i], spec.Key("tcp").Index(i), i))
+		out.Streams = append(out.Streams, c.tcpRoute(&in.TCP[i], spec.Key("tcp").Index(i), i)...)
 	}
 	return out, c.problems
 }

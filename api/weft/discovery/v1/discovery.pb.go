@@ -1497,6 +1497,7 @@ type Inbound struct {
 	ServicePort   uint32                 `protobuf:"varint,1,opt,name=service_port,json=servicePort,proto3" json:"service_port,omitempty"`
 	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Connections   []byte                 `protobuf:"bytes,4,opt,name=connections,proto3" json:"connections,omitempty"` // JSON of bounds of what comes in for the port; none in what a proxy says of itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1550,6 +1551,13 @@ func (x *Inbound) GetProtocol() string {
 		return x.Protocol
 	}
 	return ""
+}
+
+func (x *Inbound) GetConnections() []byte {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
 }
 
 type Service struct {
@@ -3649,11 +3657,12 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\boutbound\x18\b \x01(\fR\boutbound\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"~\n" +
 	"\aInbound\x12!\n" +
 	"\fservice_port\x18\x01 \x01(\rR\vservicePort\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\xdb\x01\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12 \n" +
+	"\vconnections\x18\x04 \x01(\fR\vconnections\"\xdb\x01\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vip\x18\x02 \x01(\fR\x03vip\x12-\n" +
