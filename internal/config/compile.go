@@ -119,6 +119,10 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 		c.warn(r, at, f.message, remedy)
 		return f.reason + ": " + f.message
 	}
+	refs := filterRefs{route: r.Key, backend: c.backend, asked: c.asked, fail: fail}
+	refs.mirror = func(at gateway.Position, name model.ServiceName, port uint16) string {
+		return c.tls.mirrorUpstream(r, at, name, port)
+	}
 	for i := range route.Rules {
 		p.rules[i] = route.Rules[i].Rule
 		backends := slices.Clone(p.rules[i].Backends)
@@ -129,18 +133,8 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 			}
 			backends[j].Upstream, backends[j].Invalid = c.tls.backendUpstream(backends[j].Service, backends[j].Port)
 		}
-		mirrors := slices.Clone(p.rules[i].Filters.Mirrors)
-		for j := range mirrors {
-			if f, remedy := c.backend(r.Key, mirrors[j].Service, mirrors[j].Port); f != nil {
-				mirrors[j].Invalid = fail(route.Rules[i].MirrorAt[j], f, remedy)
-				continue
-			}
-			mirrors[j].Invalid = c.tls.mirrorUpstream(r, route.Rules[i].MirrorAt[j], mirrors[j].Service, mirrors[j].Port)
-		}
-		p.rules[i].Backends, p.rules[i].Filters.Mirrors = backends, mirrors
-		p.rules[i].Filters.Auth = resolveAuth(p.rules[i].Filters.Auth, r.Key, c.asked, func(f *failure, remedy string) string {
-			return fail(route.Rules[i].AuthAt, f, remedy)
-		})
+		p.rules[i].Backends = backends
+		refs.resolveRule(&p.rules[i], &route.Rules[i])
 	}
 	p.parents = make([]parentState, len(route.Parents))
 	for i, parent := range route.Parents {

@@ -18,6 +18,10 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 		c.warn(r, at, f.message, remedy)
 		return f.reason + ": " + f.message
 	}
+	resolver := filterRefs{route: r.Key, backend: c.backend, asked: c.asked, fail: fail}
+	resolver.mirror = func(at gateway.Position, name model.ServiceName, port uint16) string {
+		return c.mirrorUpstream(r, at, name, port)
+	}
 	rules := make([]model.Rule, len(route.Rules))
 	for i := range route.Rules {
 		rules[i] = route.Rules[i].Rule
@@ -32,19 +36,8 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 				b.Upstream, b.Invalid = c.backendUpstream(b.Service, b.Port)
 			}
 		}
-		mirrors := slices.Clone(rules[i].Filters.Mirrors)
-		for j := range mirrors {
-			m := &mirrors[j]
-			if f, remedy := c.backend(r.Key, m.Service, m.Port); f != nil {
-				m.Invalid = fail(route.Rules[i].MirrorAt[j], f, remedy)
-				continue
-			}
-			m.Invalid = c.mirrorUpstream(r, route.Rules[i].MirrorAt[j], m.Service, m.Port)
-		}
-		rules[i].Backends, rules[i].Filters.Mirrors = backends, mirrors
-		rules[i].Filters.Auth = resolveAuth(rules[i].Filters.Auth, r.Key, c.asked, func(f *failure, remedy string) string {
-			return fail(route.Rules[i].AuthAt, f, remedy)
-		})
+		rules[i].Backends = backends
+		resolver.resolveRule(&rules[i], &route.Rules[i])
 	}
 	var parents []failure
 	attached := map[*gate]bool{}
@@ -192,16 +185,25 @@ func (c *standalone) use(kind string, rules []model.Rule) {
 		for _, b := range rules[i].Backends {
 			if b.Invalid == "" {
 				c.useService(kind, b.Service, b.Port)
+				c.useFilters(kind, b.Filters)
 			}
 		}
-		for _, m := range rules[i].Filters.Mirrors {
-			if m.Invalid == "" {
-				c.useService(kind, m.Service, m.Port)
-			}
+		c.useFilters(kind, &rules[i].Filters)
+	}
+}
+
+// useFilters notes the services of filters; f may be nil.
+func (c *standalone) useFilters(kind string, f *model.Filters) {
+	if f == nil {
+		return
+	}
+	for _, m := range f.Mirrors {
+		if m.Invalid == "" {
+			c.useService(kind, m.Service, m.Port)
 		}
-		if a := rules[i].Filters.Auth; a != nil && a.Invalid == "" {
-			c.useService(map[bool]string{true: "GRPCRoute", false: kind}[a.GRPC], a.Service, a.Port)
-		}
+	}
+	if a := f.Auth; a != nil && a.Invalid == "" {
+		c.useService(map[bool]string{true: "GRPCRoute", false: kind}[a.GRPC], a.Service, a.Port)
 	}
 }
 

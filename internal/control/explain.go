@@ -227,8 +227,9 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 		}
 		if s := e.mesh.Services[b.Service]; s != nil && b.Weight > 0 {
 			up := model.MergeUpstream(b.Upstream, s.Upstream).OfPort(to)
-			e.modifies("request header", &b.Request, r.Ref)
-			e.modifies("answer header", &b.Response, r.Ref)
+			if e.backendFilters(b, r.Ref) {
+				continue
+			}
 			e.upstream(s, up)
 			e.endpoints(s, to, b.Subset, up)
 		}

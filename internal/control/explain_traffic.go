@@ -12,41 +12,65 @@ import (
 
 // rule shows what a rule does to a request besides choosing a backend, and reports whether it answers by itself.
 func (e *explanation) rule(r *model.Rule) (answered bool) {
-	tell := func(what, how string) { e.step("rule", true, what, how, r.Ref) }
-	f := &r.Filters
+	if outcome := e.answers(&r.Filters, r.Ref); outcome != "" {
+		e.out.Outcome = outcome
+		return true
+	}
+	e.changes(&r.Filters, &r.Request, &r.Response, r.Ref)
+	return false
+}
+
+// backendFilters shows what is done to the share of a backend, and reports whether it is answered without it.
+func (e *explanation) backendFilters(b *model.Backend, ref model.RuleRef) (answered bool) {
+	f := b.Filters
+	if f == nil {
+		f = &model.Filters{}
+	}
+	if outcome := e.answers(f, ref); outcome != "" {
+		e.out.Outcome = "for the share of " + b.Service.String() + ": " + outcome
+		return true
+	}
+	e.changes(f, &b.Request, &b.Response, ref)
+	return false
+}
+
+// answers shows the filters that may answer by themselves; outcome says how one does, "" when none does always.
+func (e *explanation) answers(f *model.Filters, ref model.RuleRef) (outcome string) {
+	tell := func(what, how string) { e.step("rule", true, what, how, ref) }
 	if c := f.CORS; c != nil {
 		tell("CORS", "preflights are answered by the proxy; answers to pages of "+origins(c)+" are marked")
 	}
 	if a := f.Auth; a != nil {
-		e.step("auth", a.Invalid == "", a.Service.String(), authText(a), r.Ref)
+		e.step("auth", a.Invalid == "", a.Service.String(), authText(a), ref)
 		if a.Invalid != "" {
-			e.out.Outcome = fmt.Sprintf("500 by %s: its authorization service cannot be asked", r.Ref)
-			return true
+			return fmt.Sprintf("500 by %s: its authorization service cannot be asked", ref)
 		}
 	}
 	switch {
 	case f.Redirect != nil:
 		tell("redirect", fmt.Sprintf("answered %d: %s", f.Redirect.Status, redirectText(f.Redirect)))
-		e.out.Outcome = fmt.Sprintf("%d by the redirect of %s", f.Redirect.Status, r.Ref)
-		return true
+		return fmt.Sprintf("%d by the redirect of %s", f.Redirect.Status, ref)
 	case f.Direct != nil:
 		tell("answer", fmt.Sprintf("answered %d with %d bytes", f.Direct.Status, len(f.Direct.Body)))
-		e.out.Outcome = fmt.Sprintf("%d by %s itself", f.Direct.Status, r.Ref)
-		return true
+		return fmt.Sprintf("%d by %s itself", f.Direct.Status, ref)
 	}
-	e.modifies("request header", &r.Request, r.Ref)
+	return ""
+}
+
+// changes shows what is made of a request and its answer.
+func (e *explanation) changes(f *model.Filters, request, answer *model.HeaderMod, ref model.RuleRef) {
+	e.modifies("request header", request, ref)
 	if w := f.Rewrite; w != nil {
-		tell("rewrite", rewriteText(w))
+		e.step("rule", true, "rewrite", rewriteText(w), ref)
 	}
 	for _, m := range f.Mirrors {
 		how := fmt.Sprintf("a copy of %.4g%% of requests, its answers go to no client", 100*m.Share)
 		if m.Invalid != "" {
 			how = "nothing is sent: " + m.Invalid
 		}
-		e.step("mirror", m.Invalid == "", m.Service.String(), how, r.Ref)
+		e.step("mirror", m.Invalid == "", m.Service.String(), how, ref)
 	}
-	e.modifies("answer header", &r.Response, r.Ref)
-	return false
+	e.modifies("answer header", answer, ref)
 }
 
 func (e *explanation) modifies(what string, m *model.HeaderMod, ref model.RuleRef) {

@@ -79,17 +79,26 @@ func (r *Rule) EachUsed(f func(ServiceName)) {
 	for i := range r.Backends {
 		if b := &r.Backends[i]; b.Invalid == "" && !b.Service.IsZero() {
 			f(b.Service)
+			b.Filters.eachUsed(f)
 		}
 	}
-	for i := range r.Filters.Mirrors {
-		if m := &r.Filters.Mirrors[i]; m.Invalid == "" {
-			f(m.Service)
-		}
-	}
-	if a := r.Filters.Auth; a != nil && a.Invalid == "" {
-		f(a.Service)
-	}
+	r.Filters.eachUsed(f)
 	r.Policy.EachAsked(f)
+}
+
+// eachUsed calls g with each service that the filters send requests or questions to. f may be nil.
+func (f *Filters) eachUsed(g func(ServiceName)) {
+	if f == nil {
+		return
+	}
+	for i := range f.Mirrors {
+		if m := &f.Mirrors[i]; m.Invalid == "" {
+			g(m.Service)
+		}
+	}
+	if a := f.Auth; a != nil && a.Invalid == "" {
+		g(a.Service)
+	}
 }
 
 // LimitedByServers reports whether the rate limits of the service are seen to by its servers' proxies, or by those of the

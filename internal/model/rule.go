@@ -127,4 +127,5 @@ type Backend struct {
 	Response HeaderMod         `json:"response,omitzero"`
 	Subset   map[string]string `json:"subset,omitempty"`   // only endpoints with these labels
 	Upstream *Upstream         `json:"upstream,omitempty"` // of the subset, in place of the service's
+	Filters  *Filters          `json:"filters,omitempty"`  // after those of the rule, when the backend is chosen; nil: none
 }

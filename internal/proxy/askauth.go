@@ -14,8 +14,8 @@ import (
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// Requests that an authorization service has to allow (Gateway API, HTTPExternalAuthFilter). It is asked after the
-// preflights of CORS have been answered and before anything else; without its answer no request goes on.
+// Requests that an authorization service has to allow (Gateway API, HTTPExternalAuthFilter): that of the rule, then that of
+// the backend. It is asked after the preflights of CORS have been answered and before anything else; without its answer no request goes on.
 
 const kindAuth = "auth"
 
@@ -70,11 +70,15 @@ func (x *exchange) denied(a *model.ExternalAuth, status int, body []byte, why st
 const collectPatience = 30 * time.Second
 
 // collect takes the content of the request into replay, from where forward sends it: all of it, or the request is refused.
-func (x *exchange) collect(most int) *Failure {
+func (x *exchange) collect(most int) (f *Failure) {
 	tooLarge := &Failure{"read", 413, flagDenied, fmt.Errorf("the content has more than %d bytes, the most that its authorization service is shown", most)}
-	if x.req.Length > int64(most) {
+	if x.req.Length > int64(most) || len(x.replay) > most {
 		return tooLarge
 	}
+	if x.collected { // for the rule's service, and now for the backend's
+		return nil
+	}
+	defer func() { x.collected = f == nil }()
 	if strings.EqualFold(x.req.Get("expect"), "100-continue") {
 		// Who is to send the content waits for a word (RFC 9110, section 10.1.1), and nobody else is asked yet.
 		x.req.Del("expect")
@@ -116,11 +120,19 @@ func shown(a *model.ExternalAuth, name string) bool {
 	return a.GRPC && len(a.Request) == 0 || slices.Contains(a.Request, name)
 }
 
+// shownContent is what the service is told of the content, of which another may have been told more.
+func (x *exchange) shownContent(a *model.ExternalAuth) []byte {
+	if a.MaxBody == 0 {
+		return nil
+	}
+	return x.replay
+}
+
 func (x *exchange) checkRequest(a *model.ExternalAuth) *envoyrpc.CheckRequest {
 	r := &envoyrpc.CheckRequest{
 		Time: x.rec.Start, ID: x.rec.RequestID, Source: x.o.remote, Principal: x.caller(),
 		Method: x.req.Method, Path: x.req.Path, Host: x.req.Authority, Scheme: x.scheme(), Protocol: "HTTP/1.1",
-		Size: x.req.Length, Body: x.replay,
+		Size: x.req.Length, Body: x.shownContent(a),
 	}
 	if x.down.HTTP2() {
 		r.Protocol = "HTTP/2"
@@ -146,14 +158,14 @@ func (x *exchange) checkByHTTP(q *inquiry, a *model.ExternalAuth) {
 			kept = append(kept, f)
 		}
 	}
-	h.Fields, h.Protocol, h.Length = kept, "", int64(len(x.replay))
+	h.Fields, h.Protocol, h.Length = kept, "", int64(len(x.shownContent(a)))
 	h.Del("expect")
 	if h.Method == "CONNECT" { // of a protocol to switch to
 		h.Method = "GET"
 	}
 	h.Path = a.Path + h.Path
 	h.Scheme = "http"
-	q.feed(x.replay, true)
+	q.feed(x.shownContent(a), true)
 }
 
 func (x *exchange) judgeHTTP(q *inquiry, a *model.ExternalAuth) *Failure {

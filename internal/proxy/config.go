@@ -61,7 +61,8 @@ type backend struct {
 	*model.Backend
 	service *service
 	plan    *plan
-	pool    *pool // its endpoints
+	pool    *pool    // its endpoints
+	filters *filters // nil: none
 }
 
 // compile checks a snapshot and builds what requests look up. since tells when an endpoint began to serve; those
@@ -188,6 +189,11 @@ func (c *config) resolveBackend(b *backend, policy *model.Policy) (err error) {
 	if len(b.Subset) > 0 || b.Upstream != nil {
 		if b.pool, err = c.newPool(b.service, b.Subset, model.MergeUpstream(b.Upstream, b.service.Upstream)); err != nil {
 			return err
+		}
+	}
+	if b.Filters != nil {
+		if b.filters, err = c.compileFilters(b.Filters); err != nil {
+			return fmt.Errorf("backend %s: %w", b.Service, err)
 		}
 	}
 	if own := clientPolicy(b.service.Service); own != nil && own != policy {

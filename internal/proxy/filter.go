@@ -19,7 +19,10 @@ type local struct {
 	grpcStatus string        // of an answer of ours, where another than that of its HTTP status
 	retryAfter time.Duration // told by an answer of ours; 0: nothing is said
 	verdict    *verdict      // of services that were asked about the request; nil: nothing
-	corsOrigin string        // of the request, where the rule has a policy for it
+	cors       *corsPolicy   // of the rule or the backend; nil: none
+	corsOrigin string        // of the request, where cors is there
+	byBackend  bool          // made: by the filters of the backend
+	collected  bool          // the content has been read: see collect
 	setCookie  string        // that names the client from now on
 	token      token         // of the session that the client is in
 	collecting bool          // the content is read before the request goes on
@@ -28,12 +31,8 @@ type local struct {
 
 // protect does what rule and policies say before a backend is asked: answers that need none, then faults.
 func (x *exchange) protect() *Failure {
-	var fs *filters
-	if x.rule != nil && !x.opaque {
-		fs = x.rule.filters
-	}
-	if fs != nil && fs.Auth == nil {
-		if x.filter(fs); x.made {
+	if x.rule != nil && !x.opaque && !x.asks() {
+		if x.filter(); x.made {
 			return nil
 		}
 	}
@@ -42,8 +41,8 @@ func (x *exchange) protect() *Failure {
 			return f
 		}
 	}
-	if fs != nil && fs.Auth != nil {
-		if f := x.filterAsked(fs); f != nil || x.made {
+	if x.rule != nil && !x.opaque && x.asks() {
+		if f := x.filterAsked(); f != nil || x.made {
 			return f
 		}
 	}
@@ -69,36 +68,73 @@ func (x *exchange) protect() *Failure {
 	return nil
 }
 
-// filterAsked is filter for a rule whose requests an authorization service has to allow. Preflights carry nothing that it
+// inTurn are the filters of the rule and then those of its backend; each may be nil.
+func (x *exchange) inTurn() (out [2]*filters) {
+	out[0] = x.rule.filters
+	if x.backend != nil {
+		out[1] = x.backend.filters
+	}
+	return out
+}
+
+// asks reports whether an authorization service has to allow the request.
+func (x *exchange) asks() bool {
+	for _, f := range x.inTurn() {
+		if f != nil && f.Auth != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// filterAsked is filter for a request that an authorization service has to allow. Preflights carry nothing that it
 // could decide by (Fetch, section 4.8).
-func (x *exchange) filterAsked(f *filters) *Failure {
-	if x.crossOrigin(f) {
-		return nil
+func (x *exchange) filterAsked() *Failure {
+	for i, f := range x.inTurn() {
+		if f == nil {
+			continue
+		}
+		if x.crossOrigin(f) {
+			return nil
+		}
+		if f.Auth != nil {
+			if f := x.authorize(f.Auth); f != nil {
+				return f
+			}
+		}
+		if x.answerFor(f); x.made {
+			x.byBackend = i == 1
+			return nil
+		}
 	}
-	if f := x.authorize(f.Auth); f != nil {
-		return f
-	}
-	x.answerFor(f)
 	return nil
 }
 
-// filter answers in place of a backend where the rule says so: x.made is then set, and x.answer is the head.
-func (x *exchange) filter(f *filters) {
-	if !x.crossOrigin(f) {
-		x.answerFor(f)
+// filter answers in place of a backend where rule or backend say so: x.made is then set, and x.answer is the head.
+func (x *exchange) filter() {
+	for i, f := range x.inTurn() {
+		if f == nil || x.made {
+			continue
+		}
+		if x.crossOrigin(f) {
+			return
+		}
+		if x.answerFor(f); x.made {
+			x.byBackend = i == 1
+		}
 	}
 }
 
-// crossOrigin answers preflights where the rule has a policy for them, and reports whether it has.
+// crossOrigin answers preflights where there is a policy for them, and reports whether it has.
 func (x *exchange) crossOrigin(f *filters) bool {
 	if f.cors == nil {
 		return false
 	}
-	x.corsOrigin = x.req.Get("origin")
+	x.cors, x.corsOrigin = f.cors, x.req.Get("origin")
 	return x.preflight(f.cors)
 }
 
-// answerFor answers in place of a backend where the rule does.
+// answerFor answers in place of a backend where the filters do.
 func (x *exchange) answerFor(f *filters) {
 	switch {
 	case f.Redirect != nil:
@@ -167,11 +203,14 @@ func (x *exchange) deliver() *Failure {
 	if x.verdict != nil {
 		x.verdict.tell(h)
 	}
+	if x.byBackend && !x.backend.Response.IsZero() {
+		route.Apply(&x.backend.Response, h)
+	}
 	if x.rule != nil && !x.rule.Response.IsZero() {
 		route.Apply(&x.rule.Response, h)
 	}
 	if x.corsOrigin != "" && x.req.Method != "OPTIONS" {
-		x.rule.filters.cors.share(h, x.corsOrigin)
+		x.cors.share(h, x.corsOrigin)
 	}
 	x.rec.Status, x.answered = h.Status, true
 	end := x.madeBody == "" || x.req.Method == "HEAD"
@@ -194,17 +233,27 @@ func (x *exchange) shape() {
 	if !x.rule.Request.IsZero() {
 		route.Apply(&x.rule.Request, x.req)
 	}
-	if x.backend != nil && !x.backend.Request.IsZero() {
+	x.rewrite(x.rule.filters)
+	if x.backend == nil {
+		return
+	}
+	if !x.backend.Request.IsZero() {
 		route.Apply(&x.backend.Request, x.req)
 	}
-	if f := x.rule.filters; f != nil && f.Rewrite != nil && !x.opaque {
-		if f.Rewrite.Host != "" {
-			x.req.Authority = f.Rewrite.Host
-		}
-		if f.rewritePath != nil {
-			x.w.scratch = f.rewritePath.Append(x.w.scratch[:0], x.req.Path, x.prefix())
-			x.req.Path = x.req.Keep(x.w.scratch)
-		}
+	x.rewrite(x.backend.filters)
+}
+
+// rewrite changes where the request goes; f may be nil.
+func (x *exchange) rewrite(f *filters) {
+	if f == nil || f.Rewrite == nil || x.opaque {
+		return
+	}
+	if f.Rewrite.Host != "" {
+		x.req.Authority = f.Rewrite.Host
+	}
+	if f.rewritePath != nil {
+		x.w.scratch = f.rewritePath.Append(x.w.scratch[:0], x.req.Path, x.prefix())
+		x.req.Path = x.req.Keep(x.w.scratch)
 	}
 }
 

@@ -29,13 +29,22 @@ type shadow struct {
 	reader  func()      // wakes the copy's task
 }
 
-// startMirrors begins the copies that the rule asks for, of the request as it goes to the backend.
+// startMirrors begins the copies that rule and backend ask for, of the request as it goes to the backend.
 func (x *exchange) startMirrors() {
-	if x.rule == nil || x.rule.filters == nil || x.opaque || x.req.Protocol != "" {
+	if x.rule == nil || x.opaque || x.req.Protocol != "" {
 		return
 	}
-	for i := range x.rule.filters.mirrors {
-		m := &x.rule.filters.mirrors[i]
+	for _, f := range x.inTurn() {
+		if f != nil {
+			x.mirrorTo(f.mirrors)
+		}
+	}
+}
+
+// mirrorTo begins a share of copies to each of the mirrors.
+func (x *exchange) mirrorTo(mirrors []mirror) {
+	for i := range mirrors {
+		m := &mirrors[i]
 		if m.service == nil || !x.w.drawn(m.Share) || x.w.mirroring >= maxMirrors {
 			continue
 		}

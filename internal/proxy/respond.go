@@ -83,7 +83,7 @@ func (x *exchange) shapeAnswer(h *message.Head) {
 		route.Apply(&x.rule.Response, h)
 	}
 	if x.corsOrigin != "" {
-		x.rule.filters.cors.share(h, x.corsOrigin)
+		x.cors.share(h, x.corsOrigin)
 	}
 }
 

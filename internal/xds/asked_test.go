@@ -29,11 +29,14 @@ func asking(service string) *model.Policy {
 // that come in; not those that only servers ask. What it is told of them arrives whole.
 func TestAskedServicesAreSent(t *testing.T) {
 	b := newBench(t) // a workload of the service load
-	m := mesh(1, map[string]string{"load": "", "a": "b", "b": "", "routed": "", "own": "", "others": "", "unresolved": "", "auth": ""})
+	m := mesh(1, map[string]string{"load": "", "a": "b", "b": "", "routed": "", "own": "", "others": "", "unresolved": "", "auth": "", "backend": "", "copies": ""})
 	m.Services[svc("load")].Policy = asking("own")
 	m.Services[svc("a")].Rules[0].Policy = asking("routed")
 	auth := &model.ExternalAuth{GRPC: true, Service: svc("auth"), Port: 81, Path: "/a", Request: []string{"x"}, Response: []string{"y"}, MaxBody: 9}
 	m.Services[svc("a")].Rules[0].Filters.Auth = auth
+	m.Services[svc("a")].Rules[0].Backends[0].Filters = &model.Filters{
+		Auth: &model.ExternalAuth{Service: svc("backend"), Port: 80}, Mirrors: []model.Mirror{{Service: svc("copies"), Port: 80, Share: 1}},
+	}
 	m.Services[svc("b")].Policy = asking("others") // its servers' proxies ask
 	m.Services[svc("b")].Endpoints = []model.Endpoint{{ID: "b-1", Address: netip.MustParseAddrPort("127.0.0.1:1")}}
 	more := asking("unresolved")
@@ -42,7 +45,7 @@ func TestAskedServicesAreSent(t *testing.T) {
 	b.server.Publish(m)
 	<-b.client.Ready()
 	b.lookup("a")
-	if got, want := names(b.last()), []string{"a", "auth", "b", "own", "routed"}; !slices.Equal(got, want) {
+	if got, want := names(b.last()), []string{"a", "auth", "b", "backend", "copies", "own", "routed"}; !slices.Equal(got, want) {
 		t.Errorf("the proxy has %v, want %v", got, want)
 	}
 	if got := b.last().Workload.Policy; !reflect.DeepEqual(got, asking("own")) {

@@ -33,7 +33,7 @@ func ruleToWire(r *model.Rule) *discoveryv1.Rule {
 		w.Backends = append(w.Backends, &discoveryv1.Backend{
 			Service: nameText(b.Service), Port: uint32(b.Port), Weight: b.Weight,
 			Invalid: b.Invalid, Request: modToWire(b.Request), Response: modToWire(b.Response),
-			Subset: b.Subset, Upstream: jsonToWire(b.Upstream, b.Upstream == nil),
+			Subset: b.Subset, Upstream: jsonToWire(b.Upstream, b.Upstream == nil), Filters: jsonToWire(b.Filters, b.Filters == nil),
 		})
 	}
 	return w
@@ -82,6 +82,9 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 			Request: modFromWire(wb.GetRequest()), Response: modFromWire(wb.GetResponse()),
 		}
 		if b.Upstream, err = optionalFromWire[model.Upstream](wb.GetUpstream(), "upstream"); err != nil {
+			return r, fmt.Errorf("backend %d: %w", i, err)
+		}
+		if b.Filters, err = optionalFromWire[model.Filters](wb.GetFilters(), "filters"); err != nil {
 			return r, fmt.Errorf("backend %d: %w", i, err)
 		}
 		if err := b.Service.UnmarshalText([]byte(wb.GetService())); err != nil {

@@ -86,6 +86,12 @@ func drawRule(t *rapid.T) model.Rule {
 			Invalid: rapid.SampledFrom([]string{"", "BackendNotFound: no"}).Draw(t, "invalid"), Request: drawHeaderMod(t),
 			Response: drawHeaderMod(t), Subset: map[string]string{"version": label.Draw(t, "version")}, Upstream: drawUpstream(t),
 		})
+		if rapid.Bool().Draw(t, "own filters") {
+			r.Backends[len(r.Backends)-1].Filters = &model.Filters{
+				Redirect: &model.Redirect{Host: label.Draw(t, "elsewhere"), Status: 307},
+				Mirrors:  []model.Mirror{{Service: model.ServiceName{Namespace: "c", Name: "d"}, Port: 80, Share: 0.5}},
+			}
+		}
 	}
 	r.Policy = drawPolicy(t)
 	if rapid.Bool().Draw(t, "rewrite") {

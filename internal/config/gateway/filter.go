@@ -18,30 +18,26 @@ type filterSet struct {
 	mirrorAt          []Position
 	authAt            Position
 	prefixAt          *document.Field // of a replacePrefixMatch
+	at                map[v1.HTTPRouteFilterType]*document.Field
 }
 
-// filters reads the filters of a rule; of a single backend when ofRule is false, which may change headers only.
-func (c *checker) filters(in []v1.HTTPRouteFilter, f *document.Field, ofRule bool) (out filterSet) {
+// filters reads the filters of a rule or of one of its backends.
+func (c *checker) filters(in []v1.HTTPRouteFilter, f *document.Field) (out filterSet) {
 	c.atMost(len(in), maxItems, "filters", f)
-	seen := map[v1.HTTPRouteFilterType]bool{}
+	out.at = map[v1.HTTPRouteFilterType]*document.Field{}
 	for i := range in {
 		at, filter := f.Index(i), &in[i]
 		if !c.filterShape(filter, at) {
 			continue
 		}
 		kind := filter.Type
-		if seen[kind] && kind != v1.HTTPRouteFilterRequestMirror {
+		if out.at[kind] != nil && kind != v1.HTTPRouteFilterRequestMirror {
 			c.add(at.Key("type"), fmt.Sprintf("the filter %s is here twice", kind), "put all its changes into one")
 		}
-		seen[kind] = true
-		header := kind == v1.HTTPRouteFilterRequestHeaderModifier || kind == v1.HTTPRouteFilterResponseHeaderModifier
-		if !ofRule && !header {
-			c.add(at.Key("type"), fmt.Sprintf("the filter %s of a single backend is not supported in this version of Weft", kind), "put it into the filters of the rule")
-			continue
-		}
+		out.at[kind] = at
 		c.filter(filter, at, &out)
 	}
-	if seen[v1.HTTPRouteFilterRequestRedirect] && seen[v1.HTTPRouteFilterURLRewrite] {
+	if out.at[v1.HTTPRouteFilterRequestRedirect] != nil && out.at[v1.HTTPRouteFilterURLRewrite] != nil {
 		c.add(f, "has both RequestRedirect and URLRewrite", "a request that is redirected goes nowhere: keep one of them")
 	}
 	return out

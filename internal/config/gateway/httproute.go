@@ -181,7 +181,7 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 	for i := range r.Matches {
 		out.Matches = append(out.Matches, c.match(&r.Matches[i], f.Key("matches").Index(i)))
 	}
-	set := c.filters(r.Filters, f.Key("filters"), true)
+	set := c.filters(r.Filters, f.Key("filters"))
 	out.Request, out.Response, out.Filters = set.request, set.response, set.filters
 	out.MirrorAt, out.AuthAt = set.mirrorAt, set.authAt
 	if set.prefixAt != nil {
@@ -196,6 +196,7 @@ func (c *checker) rule(r *v1.HTTPRouteRule, f *document.Field, index int) Rule {
 		at := f.Key("backendRefs").Index(i)
 		out.Backends = append(out.Backends, c.backend(&r.BackendRefs[i], at))
 		out.BackendAt = append(out.BackendAt, c.position(at.Key("name")))
+		c.backendFilters(r, i, &set, &out, at.Key("filters"))
 	}
 	return out
 }
@@ -209,8 +210,6 @@ func (c *checker) backend(b *v1.HTTPBackendRef, f *document.Field) model.Backend
 		}
 		out.Weight = uint32(max(*b.Weight, 0))
 	}
-	set := c.filters(b.Filters, f.Key("filters"), false)
-	out.Request, out.Response = set.request, set.response
 	return out
 }
 

@@ -49,6 +49,8 @@ type Rule struct {
 	BackendAt []Position // of each backend's name
 	MirrorAt  []Position // of each mirror's
 	AuthAt    Position   // of the authorization service's, where there is one
+
+	BackendFiltersAt []FiltersAt // of each backend; none for routes whose backends have no filters
 }
 
 // Service is a checked core Service: a name for the endpoints with all of its labels.

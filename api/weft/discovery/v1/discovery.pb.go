@@ -2170,6 +2170,7 @@ type Backend struct {
 	Response      *HeaderMod             `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"`
 	Subset        map[string]string      `protobuf:"bytes,7,rep,name=subset,proto3" json:"subset,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // labels an endpoint must have
 	Upstream      []byte                 `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`                                                                       // JSON, of the subset
+	Filters       []byte                 `protobuf:"bytes,9,opt,name=filters,proto3" json:"filters,omitempty"`                                                                         // JSON, run after those of the rule
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2256,6 +2257,13 @@ func (x *Backend) GetSubset() map[string]string {
 func (x *Backend) GetUpstream() []byte {
 	if x != nil {
 		return x.Upstream
+	}
+	return nil
+}
+
+func (x *Backend) GetFilters() []byte {
+	if x != nil {
+		return x.Filters
 	}
 	return nil
 }
@@ -3710,7 +3718,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\"7\n" +
 	"\vHeaderValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xf2\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x8c\x03\n" +
 	"\aBackend\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
@@ -3719,7 +3727,8 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\arequest\x18\x05 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\arequest\x128\n" +
 	"\bresponse\x18\x06 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\bresponse\x12>\n" +
 	"\x06subset\x18\a \x03(\v2&.weft.discovery.v1.Backend.SubsetEntryR\x06subset\x12\x1a\n" +
-	"\bupstream\x18\b \x01(\fR\bupstream\x1a9\n" +
+	"\bupstream\x18\b \x01(\fR\bupstream\x12\x18\n" +
+	"\afilters\x18\t \x01(\fR\afilters\x1a9\n" +
 	"\vSubsetEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
