@@ -34,8 +34,8 @@ func (a *App) explainCommand() *cobra.Command {
 			endpoints they leave out at the moment, why and until when, and what is left of the retry budgets.
 
 			With --gateway it is a request from outside: which listener of the gateway takes it, which rule, what
-			the rule does, which backend, and what the gateway's proxies leave out. URL may also be tcp://HOST:PORT
-			or tls://HOST[:PORT]. An egress gateway is asked for what programs of the mesh send through it.
+			the rule does, which backend, and what the gateway's proxies leave out. URL may also be tcp://HOST:PORT,
+			tls://HOST[:PORT] or udp://HOST:PORT. An egress gateway is asked for what programs of the mesh send through it.
 			The exit status is 1 when the service or the id is not known.`),
 		Example:           "  weft explain reviews --from productpage --header end-user=jason --path /reviews/0\n  weft explain --id 4bf92f3577b34da6\n  weft explain ratings.default:9080 -o json\n  weft explain --gateway default/edge GET https://shop.example.com/cart",
 		Args:              cobra.MaximumNArgs(2),

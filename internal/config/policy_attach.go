@@ -19,6 +19,12 @@ func (c *compiler) attachPolicies(resources []Resource) {
 		return
 	}
 	c.missingEgress(resources)
+	warnDatagrams(resources, func(n model.ServiceName) []model.Port {
+		if s := c.mesh.Services[n]; s != nil {
+			return s.Ports
+		}
+		return nil
+	}, c.warn)
 	declared := map[model.ServiceName]bool{}
 	for i := range resources {
 		if _, ok := resources[i].Service(); ok {
@@ -85,6 +91,7 @@ func (c *standalone) attachPolicies(resources []Resource) {
 		return
 	}
 	c.refuseGlobalLimits(resources)
+	warnDatagrams(resources, c.modelPorts, c.warn)
 	c.refuseEgress(resources)
 	for i := range c.out.Snapshot.Services {
 		s := &c.out.Snapshot.Services[i]
@@ -92,6 +99,16 @@ func (c *standalone) attachPolicies(resources []Resource) {
 		s.Policy, s.Upstream = model.MergePolicy(policy, s.Policy), model.MergeUpstream(upstream, s.Upstream)
 	}
 	c.attachListenerPolicies(ps)
+}
+
+// modelPorts returns the ports of a service, none when there is no such service.
+func (c *standalone) modelPorts(n model.ServiceName) (out []model.Port) {
+	if r := c.services[n]; r != nil {
+		for _, p := range r.body.(*gateway.Service).Ports {
+			out = append(out, p.Port)
+		}
+	}
+	return out
 }
 
 // refuseGlobalLimits reports rate limits that would need somebody to count for all proxies.

@@ -108,6 +108,9 @@ func (e *explanation) ask(ctx context.Context, a *admin, client string) {
 		}
 		none := true
 		for _, pool := range p.GetPools() {
+			if pool.GetDatagrams() != e.udp {
+				continue
+			}
 			none = e.pool("proxy "+p.GetProxy(), pool, time.Now()) && none
 		}
 		if none {

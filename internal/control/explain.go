@@ -67,6 +67,7 @@ type explanation struct {
 
 	asked []model.ServiceName // whose endpoints a proxy would choose from
 
+	udp    bool   // it is about datagrams: from the route on
 	within string // put before the names of stages: where they take place, if that is not the client's proxy
 }
 
@@ -209,15 +210,20 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 		total += uint64(b.Weight)
 	}
 	if total == 0 {
-		e.step("backend", false, r.Ref.String(), "no backend has a weight: 500", r.Ref)
-		e.out.Outcome = "500: no backend has a weight"
+		how := map[bool]string{false: "500", true: "dropped (bad_backend)"}[e.udp]
+		e.step("backend", false, r.Ref.String(), "no backend has a weight: "+how, r.Ref)
+		e.out.Outcome = how + ": no backend has a weight"
 		return
 	}
 	for i := range r.Backends {
 		b := &r.Backends[i]
-		share := fmt.Sprintf("weight %d of %d, %.4g%% of requests", b.Weight, total, 100*float64(b.Weight)/float64(total))
+		what, refused := "requests", "answered 500"
+		if e.udp {
+			what, refused = "sessions", "dropped (bad_backend)"
+		}
+		share := fmt.Sprintf("weight %d of %d, %.4g%% of %s", b.Weight, total, 100*float64(b.Weight)/float64(total), what)
 		if b.Invalid != "" {
-			e.step("backend", b.Weight > 0, b.Service.String(), share+", answered 500: "+b.Invalid, r.Ref)
+			e.step("backend", b.Weight > 0, b.Service.String(), share+", "+refused+": "+b.Invalid, r.Ref)
 			continue
 		}
 		e.step("backend", b.Weight > 0, b.Service.String(), share, r.Ref)
@@ -230,7 +236,11 @@ func (e *explanation) backends(r *model.Rule, port uint16) {
 			if e.backendFilters(b, r.Ref) {
 				continue
 			}
-			e.upstream(s, up)
+			if e.udp {
+				e.udpUpstream(s, up)
+			} else {
+				e.upstream(s, up)
+			}
 			e.endpoints(s, to, b.Subset, up)
 		}
 	}
@@ -241,17 +251,22 @@ func (e *explanation) endpoints(s *model.Service, port uint16, subset map[string
 	if !slices.Contains(e.asked, s.Name) && len(e.asked) < maxAskedFor {
 		e.asked = append(e.asked, s.Name)
 	}
-	if g := up.EgressGateway(); !g.IsZero() && e.within == "" {
+	if g := up.EgressGateway(); !g.IsZero() && e.within == "" && !e.udp {
 		e.detour(s, port, subset, up)
 		return
 	}
 	if len(s.Endpoints) == 0 {
-		e.step("endpoint", false, s.Name.String(), "has no endpoints: 503", model.RuleRef{})
-		e.out.Outcome = "503 for the share of " + s.Name.String() + ", which has no endpoints"
+		how := map[bool]string{false: "503", true: "dropped (no_endpoints)"}[e.udp]
+		e.step("endpoint", false, s.Name.String(), "has no endpoints: "+how, model.RuleRef{})
+		e.out.Outcome = how + " for the share of " + s.Name.String() + ", which has no endpoints"
 		return
 	}
 	for i := range s.Endpoints {
 		ep := &s.Endpoints[i]
+		if e.udp {
+			e.udpEndpoint(ep, port, up)
+			continue
+		}
 		subject := fmt.Sprintf("%s at %s (%s)", ep.ID, ep.Place(), ep.Identity)
 		switch {
 		case ep.Draining:

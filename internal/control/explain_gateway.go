@@ -3,7 +3,6 @@ package control
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -47,6 +46,7 @@ func (a *admin) explainGateway(ctx context.Context, e *explanation, req *adminv1
 
 // explainedGateway is a gateway as its proxies have it.
 type explainedGateway struct {
+	name    model.ServiceName // as it was asked for
 	proxies model.ServiceName // the service of its proxies
 	sockets []model.Socket
 	egress  bool
@@ -55,7 +55,7 @@ type explainedGateway struct {
 // gatewayNamed finds a Gateway of the Gateway API, a gateway that is connected, or a Gateway of Istio's by the labels
 // that it selects; nil when there is none.
 func (a *admin) gatewayNamed(e *explanation, name model.ServiceName) *explainedGateway {
-	out := &explainedGateway{proxies: name, sockets: e.mesh.Gateway(name.Namespace, name.Name, nil)}
+	out := &explainedGateway{name: name, proxies: name, sockets: e.mesh.Gateway(name.Namespace, name.Name, nil)}
 	found := len(out.sockets) > 0 || len(e.mesh.Egress(name)) > 0
 	out.egress = len(e.mesh.Egress(name)) > 0
 	for _, p := range a.s.xds.Proxies() {
@@ -115,21 +115,26 @@ func readPlace(text string) (place, error) {
 		out.port = uint16(n)
 	}
 	switch {
-	case !slices.Contains([]string{"http", "https", "tcp", "tls"}, u.Scheme):
-		return out, fmt.Errorf("%q: write http, https, tcp or tls", u.Scheme)
+	case !slices.Contains([]string{"http", "https", "tcp", "tls", "udp"}, u.Scheme):
+		return out, fmt.Errorf("%q: write http, https, tcp, tls or udp", u.Scheme)
 	case out.port == 0:
-		return out, errors.New("tcp wants a port")
+		return out, fmt.Errorf("%s wants a port", u.Scheme)
 	}
 	return out, nil
 }
 
 // atGateway goes the way of a request through a gateway.
 func (e *explanation) atGateway(g *explainedGateway, at place, h *message.Head) {
-	if g.egress && e.leaves(g, at) {
+	if g.egress && at.scheme != "udp" && e.leaves(g, at) {
 		return
 	}
 	ln, socket := e.listener(g, at)
 	if ln == nil {
+		return
+	}
+	if socket.Kind.Datagrams() {
+		e.out.Request = fmt.Sprintf("a datagram to udp://%s at gateway %s", at.authority, g.name)
+		e.datagrams(ln)
 		return
 	}
 	opaque := !socket.Kind.HTTP()
@@ -173,8 +178,12 @@ func (e *explanation) listener(g *explainedGateway, at place) (*model.Listener, 
 	var ports []string
 	for i := range g.sockets {
 		s := &g.sockets[i]
-		if s.Address.Port() != at.port {
-			if text := fmt.Sprint(s.Address.Port()); !slices.Contains(ports, text) {
+		if s.Address.Port() != at.port || s.Kind.Datagrams() != (at.scheme == "udp") {
+			text := fmt.Sprint(s.Address.Port())
+			if s.Kind.Datagrams() {
+				text += "/udp"
+			}
+			if !slices.Contains(ports, text) {
 				ports = append(ports, text)
 			}
 			continue
@@ -204,6 +213,8 @@ func spokenBy(s *model.Socket) []string {
 		return []string{"https"}
 	case model.SocketTCP:
 		return []string{"tcp"}
+	case model.SocketUDP:
+		return []string{"udp"}
 	}
 	return []string{"tls", "https"}
 }
@@ -212,7 +223,7 @@ func (e *explanation) mostSpecific(s *model.Socket, at place) *model.Listener {
 	var best *model.Listener
 	for i := range s.Listeners {
 		ln := &s.Listeners[i]
-		if (s.Kind == model.SocketTCP || route.HostTakes(ln.Hostname, at.host)) && (best == nil || route.HostRank(ln.Hostname) > route.HostRank(best.Hostname)) {
+		if (s.Kind == model.SocketTCP || s.Kind == model.SocketUDP || route.HostTakes(ln.Hostname, at.host)) && (best == nil || route.HostRank(ln.Hostname) > route.HostRank(best.Hostname)) {
 			best = ln
 		}
 	}

@@ -136,6 +136,8 @@ type HealthCheck struct {
 	Host      string        `json:"host,omitempty"`      // HTTP
 	Codes     []CodeRange   `json:"codes,omitempty"`     // HTTP: which statuses are good; 200 to 299 when none
 	Service   string        `json:"service,omitempty"`   // gRPC (grpc.health.v1)
+	Send      []byte        `json:"send,omitempty"`      // UDP: the datagram to send; an empty one when none
+	Receive   []byte        `json:"receive,omitempty"`   // UDP: what a good answer has in it; any answer is good when none
 	Interval  time.Duration `json:"interval,omitempty"`  // 10 s when 0
 	Timeout   time.Duration `json:"timeout,omitempty"`   // 1 s when 0
 	Healthy   int           `json:"healthy,omitempty"`   // good answers in a row that bring an endpoint back; 2 when 0
@@ -149,6 +151,7 @@ const (
 	HealthHTTP HealthType = "http"
 	HealthGRPC HealthType = "grpc"
 	HealthTCP  HealthType = "tcp"
+	HealthUDP  HealthType = "udp" // of endpoints that take datagrams alone
 )
 
 // CodeRange is a range of HTTP statuses, both ends included.

@@ -41,6 +41,7 @@ func (e *Engine) Conditions(services []model.ServiceName) []*discoveryv1.PoolSta
 				if s == nil {
 					s = &discoveryv1.PoolState{
 						Service: set.pool.service.Name.String(), Subset: set.pool.subset, Port: uint32(set.pool.port), Endpoints: uint32(len(set.all)), Loops: 1,
+						Datagrams: set.pool.datagrams,
 					}
 					own[set.pool.key] = s
 				}
@@ -91,9 +92,11 @@ func (set *endpointSet) addTo(s *discoveryv1.PoolState, now time.Time) {
 			addOut(s, &discoveryv1.EndpointState{Id: ep.model.ID, State: stateSick, Reason: "fails its health checks"})
 		}
 		if now.Before(ep.retryAt) {
-			addOut(s, &discoveryv1.EndpointState{
-				Id: ep.model.ID, State: stateUnreachable, Until: timestamppb.New(ep.retryAt), Reason: "no connection to it came to be",
-			})
+			why := "no connection to it came to be"
+			if set.pool.datagrams {
+				why = "it refused datagrams, or there is no way to it"
+			}
+			addOut(s, &discoveryv1.EndpointState{Id: ep.model.ID, State: stateUnreachable, Until: timestamppb.New(ep.retryAt), Reason: why})
 		}
 	}
 	for _, ep := range set.all {

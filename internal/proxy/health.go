@@ -117,6 +117,9 @@ func (w *worker) setHealth(key endpointKey, sick bool) {
 // ask asks once. An error says what is wrong.
 func (c *checker) ask() error {
 	timeout := cmp.Or(c.m.Timeout, checkTimeout)
+	if c.m.Type == model.HealthUDP {
+		return c.askUDP(timeout)
+	}
 	if c.m.Type == model.HealthTCP {
 		raw, err := c.ep.w.loop.Dial(c.ep.model.Address, timeout)
 		if err == nil {

@@ -159,16 +159,16 @@ func (w *worker) adoptSet(p *pool, all []*endpoint, before *endpointSet) *endpoi
 func (w *worker) look(p *pool, all []*endpoint) {
 	var port uint16
 	for i := len(p.service.Ports) - 1; i >= 0; i-- {
-		if p.service.Ports[i].Protocol != model.UDP {
+		if p.service.Ports[i].Protocol != model.UDP || p.datagrams {
 			port = p.service.Ports[i].Number
 		}
 	}
+	var how *model.HealthCheck
+	if up := p.service.Upstream; up != nil && (up.Health == nil || up.Health.Type != model.HealthUDP || p.datagrams) {
+		how = up.Health
+	}
 	for _, ep := range all {
-		if up := p.service.Upstream; up != nil {
-			ep.check(up.Health, port)
-		} else {
-			ep.check(nil, 0)
-		}
+		ep.check(how, port)
 	}
 }
 

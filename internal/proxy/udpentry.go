@@ -111,6 +111,10 @@ func (ent *udpEntry) Datagram(b []byte, from loop.Peer) {
 	// Once more where the endpoint turns out to have refused what was sent before.
 	for range 2 {
 		s := ent.table.byPeer[from]
+		if s != nil && s.ep.sick && s.set.offersBetter(s.port, ent.w.loop.Now()) {
+			s.end("", nil)
+			s = nil
+		}
 		if s == nil {
 			if s = ent.open(from); s == nil {
 				return
@@ -260,6 +264,16 @@ func (s *udpSession) connect() *Failure {
 		return &Failure{"pick", 0, flagNoEndpoints, fmt.Errorf("service %s has no endpoint for datagrams to port %d", s.service, s.port)}
 	}
 	return &Failure{"connect", 0, flagConnect, fmt.Errorf("%s of service %s: %w", s.ep.describe(), s.service, err)}
+}
+
+// offersBetter reports whether an endpoint for the port can be chosen that is well.
+func (set *endpointSet) offersBetter(port uint16, now time.Time) bool {
+	for i, ep := range set.all {
+		if ep.serves(port) && !ep.sick && now.After(ep.retryAt) && set.eject.Admits(i, now) {
+			return true
+		}
+	}
+	return false
 }
 
 // exhausted reports whether the system has no descriptor, port or memory left for a socket.

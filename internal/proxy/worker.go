@@ -136,7 +136,7 @@ func (w *worker) adopt(c *config) {
 			}
 			all[j] = ep
 		}
-		if len(p.subset) == 0 && !p.datagrams && p.port == 0 {
+		if len(p.subset) == 0 && p.port == 0 {
 			w.look(p, all)
 		}
 		w.sets[i] = w.adoptSet(p, all, w.pools[p.key])

@@ -57,6 +57,7 @@ type healthCheck struct {
 	HTTP      *httpCheck `json:"http"`
 	GRPC      *grpcCheck `json:"grpc"`
 	TCP       *tcpCheck  `json:"tcp"`
+	UDP       *udpCheck  `json:"udp"`
 	Interval  duration   `json:"interval"`
 	Timeout   duration   `json:"timeout"`
 	Healthy   *int64     `json:"healthy"`
@@ -74,6 +75,11 @@ type grpcCheck struct {
 }
 
 type tcpCheck struct{}
+
+type udpCheck struct {
+	Send    string `json:"send"`
+	Receive string `json:"receive"`
+}
 
 type loadBalancing struct {
 	Algorithm        string    `json:"algorithm"`

@@ -2,6 +2,7 @@ package native
 
 import (
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -198,7 +199,7 @@ const (
 )
 
 func (c *checker) healthCheck(h *healthCheck, f *document.Field) *model.HealthCheck {
-	c.one(f, "http", "grpc", "tcp")
+	c.one(f, "http", "grpc", "tcp", "udp")
 	out := &model.HealthCheck{
 		Interval:  c.duration(h.Interval, 100*time.Millisecond, time.Hour, f.Key("interval")),
 		Timeout:   c.duration(h.Timeout, time.Millisecond, time.Hour, f.Key("timeout")),
@@ -226,8 +227,32 @@ func (c *checker) healthCheck(h *healthCheck, f *document.Field) *model.HealthCh
 		if h.GRPC != nil {
 			c.grpcCheck(h.GRPC, out, f.Key("grpc").Key("service"))
 		}
+	case c.doc.Has(f.Key("udp")):
+		out.Type = model.HealthUDP
+		if h.UDP != nil {
+			out.Send = c.hexText(h.UDP.Send, f.Key("udp").Key("send"))
+			out.Receive = c.hexText(h.UDP.Receive, f.Key("udp").Key("receive"))
+		}
 	default:
 		out.Type = model.HealthTCP
+	}
+	return out
+}
+
+// maxCheckBytes bounds what a check by datagrams sends and looks for: what fits into one that is not taken apart.
+const maxCheckBytes = 1024
+
+// hexText reads bytes written as hexadecimal digits; spaces may stand between them.
+func (c *checker) hexText(s string, f *document.Field) []byte {
+	out, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	switch {
+	case err != nil:
+		c.add(f, fmt.Sprintf("%q is not written in hexadecimal digits", clip(s)), `write two for each byte, for example "70 69 6e 67" for "ping"`)
+	case len(out) > maxCheckBytes:
+		c.add(f, fmt.Sprintf("has %d bytes, at most %d are allowed", len(out), maxCheckBytes), "")
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	return out
 }

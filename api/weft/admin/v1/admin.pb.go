@@ -2881,7 +2881,7 @@ type ExplainRequest struct {
 	Headers []*v1.HeaderValue `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	// A request from outside, or by an egress gateway, in place of from and to: what the gateway does with it.
 	Gateway       string `protobuf:"bytes,7,opt,name=gateway,proto3" json:"gateway,omitempty"` // NAMESPACE/NAME: of a Gateway, or what a gateway that Istio's Gateways select was started as
-	Url           string `protobuf:"bytes,8,opt,name=url,proto3" json:"url,omitempty"`         // http://HOST[:PORT], https://..., tcp://... or tls://...
+	Url           string `protobuf:"bytes,8,opt,name=url,proto3" json:"url,omitempty"`         // http://HOST[:PORT], https://..., tcp://..., tls://... or udp://...
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

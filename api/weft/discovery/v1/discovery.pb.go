@@ -691,6 +691,7 @@ type PoolState struct {
 	Out           []*EndpointState       `protobuf:"bytes,5,rep,name=out,proto3" json:"out,omitempty"`              // those that are left out of the choice, at most 100
 	Budget        *BudgetState           `protobuf:"bytes,6,opt,name=budget,proto3" json:"budget,omitempty"`        // unset: there is none
 	Port          uint32                 `protobuf:"varint,7,opt,name=port,proto3" json:"port,omitempty"`           // whose requests alone it is for, as a policy says something of the port; 0: all others
+	Datagrams     bool                   `protobuf:"varint,8,opt,name=datagrams,proto3" json:"datagrams,omitempty"` // of the endpoints that take datagrams; else of those that take connections
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +773,13 @@ func (x *PoolState) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+func (x *PoolState) GetDatagrams() bool {
+	if x != nil {
+		return x.Datagrams
+	}
+	return false
 }
 
 type EndpointState struct {
@@ -3594,7 +3602,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\bservices\x18\x02 \x03(\tR\bservices\"L\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
-	"\x05pools\x18\x02 \x03(\v2\x1c.weft.discovery.v1.PoolStateR\x05pools\"\xd6\x02\n" +
+	"\x05pools\x18\x02 \x03(\v2\x1c.weft.discovery.v1.PoolStateR\x05pools\"\xf4\x02\n" +
 	"\tPoolState\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12@\n" +
 	"\x06subset\x18\x02 \x03(\v2(.weft.discovery.v1.PoolState.SubsetEntryR\x06subset\x12\x14\n" +
@@ -3602,7 +3610,8 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x01(\rR\tendpoints\x122\n" +
 	"\x03out\x18\x05 \x03(\v2 .weft.discovery.v1.EndpointStateR\x03out\x126\n" +
 	"\x06budget\x18\x06 \x01(\v2\x1e.weft.discovery.v1.BudgetStateR\x06budget\x12\x12\n" +
-	"\x04port\x18\a \x01(\rR\x04port\x1a9\n" +
+	"\x04port\x18\a \x01(\rR\x04port\x12\x1c\n" +
+	"\tdatagrams\x18\b \x01(\bR\tdatagrams\x1a9\n" +
 	"\vSubsetEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
