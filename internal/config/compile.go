@@ -119,10 +119,7 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 		c.warn(r, at, f.message, remedy)
 		return f.reason + ": " + f.message
 	}
-	refs := filterRefs{route: r.Key, backend: c.backend, asked: c.asked, fail: fail}
-	refs.mirror = func(at gateway.Position, name model.ServiceName, port uint16) string {
-		return c.tls.mirrorUpstream(r, at, name, port)
-	}
+	refs := filterRefs{route: r.Key, backend: c.backend, tls: c.tls, asked: c.asked, fail: fail}
 	for i := range route.Rules {
 		p.rules[i] = route.Rules[i].Rule
 		backends := slices.Clone(p.rules[i].Backends)
@@ -131,7 +128,7 @@ func (c *compiler) route(r *Resource, route *gateway.Route) {
 				backends[j].Invalid = fail(route.Rules[i].BackendAt[j], f, remedy)
 				continue
 			}
-			backends[j].Upstream, backends[j].Invalid = c.tls.backendUpstream(backends[j].Service, backends[j].Port)
+			backends[j].Invalid = c.tls.withoutTLS(backends[j].Service, backends[j].Port)
 		}
 		p.rules[i].Backends = backends
 		refs.resolveRule(&p.rules[i], &route.Rules[i])

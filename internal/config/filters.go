@@ -11,7 +11,7 @@ import (
 type filterRefs struct {
 	route   ResourceKey
 	backend func(ResourceKey, model.ServiceName, uint16) (f *failure, remedy string)       // why a reference does not resolve
-	mirror  func(at gateway.Position, name model.ServiceName, port uint16) string          // why nothing may be mirrored; "": it may
+	tls     *standalone                                                                    // says where nothing may be sent; nil: everywhere it may
 	asked   func(ResourceKey, model.ServiceName, uint16, bool) (f *failure, remedy string) // why a service cannot be asked
 	fail    func(at gateway.Position, f *failure, remedy string) string                    // notes a failure and words it
 }
@@ -25,7 +25,7 @@ func (x *filterRefs) resolve(in model.Filters, at gateway.FiltersAt) model.Filte
 			m.Invalid = x.fail(at.Mirrors[i], f, remedy)
 			continue
 		}
-		m.Invalid = x.mirror(at.Mirrors[i], m.Service, m.Port)
+		m.Invalid = x.tls.withoutTLS(m.Service, m.Port)
 	}
 	in.Auth = resolveAuth(in.Auth, x.route, x.asked, func(f *failure, remedy string) string { return x.fail(at.Auth, f, remedy) })
 	return in

@@ -9,7 +9,7 @@ import (
 )
 
 // backendTLS reads the BackendTLSPolicies of a mesh, which say how endpoints outside it are reached, by its gateways
-// and by sidecars. Those of a port reach the backends of routes, or the service where it has no other port.
+// and by sidecars.
 func (c *compiler) backendTLS(resources []Resource) {
 	any := false
 	for i := range resources {
@@ -29,17 +29,9 @@ func (c *compiler) backendTLS(resources []Resource) {
 	c.tls = t
 	t.backendTLS(resources)
 	for n := range t.named {
-		s := c.mesh.Services[n]
-		b := t.tls[tlsPort{service: n}]
-		if b == nil && len(t.named[n]) == 1 && t.named[n][0].Name != "" {
-			b = t.tls[tlsPort{n, t.named[n][0].Name}]
+		if up := t.serviceUpstream(n); up != nil {
+			c.mesh.Services[n].Upstream = up
 		}
-		if b == nil {
-			continue
-		}
-		tls := *b.tls
-		tls.Invalid = b.invalid
-		s.Upstream = &model.Upstream{Ref: b.ref(), TLS: &tls}
 	}
 	c.warnInMesh(resources)
 }
@@ -92,9 +84,6 @@ func (c *compiler) warnInMesh(resources []Resource) {
 			case b == nil || b.by != r.Key || s == nil:
 			case meshEndpoints(s):
 				c.warn(r, t.At, fmt.Sprintf("has no effect on the endpoints of %s that are of the mesh: they are reached by its own TLS always", s.Name), "remove it")
-			case t.Port != "" && len(s.Ports) > 1:
-				c.warn(r, t.At, fmt.Sprintf("port %s of %s is reached over TLS by routes that name it as a backend; a workload that calls the service without a route is not given TLS", clip(t.Port), s.Name),
-					"write the policy for the whole service, or a route for it")
 			}
 		}
 	}

@@ -212,8 +212,7 @@ spec:
   validation: {hostname: port.example, wellKnownCACertificates: System}
 `
 
-// TestBackendTLSInTheMesh has policies reach services outside the mesh: for routes' backends by port, for everybody
-// where the service has one, and never with a key among what everybody is sent.
+// TestBackendTLSInTheMesh has policies reach services outside the mesh, whoever calls them: all ports or one, and never with a key among what everybody is sent.
 func TestBackendTLSInTheMesh(t *testing.T) {
 	ca := "---\napiVersion: v1\nkind: Secret\nmetadata: {name: ca}\nstringData: {ca.crt: @a.crt.json@}\n"
 	mesh, problems, files := compileTLS(t, meshOutside+secretsOf(map[string]string{"default/client": "b"})+ca)
@@ -223,16 +222,22 @@ func TestBackendTLSInTheMesh(t *testing.T) {
 		t.Fatalf("the service: %+v", whole)
 	}
 	backends := mesh.Gateway("default", "edge", nil)[0].Listeners[0].Rules[0].Backends
-	if backends[0].Upstream != nil || backends[1].Upstream == nil || backends[1].Upstream.TLS.Hostname != "port.example" || backends[2].Upstream != nil || backends[3].Invalid != "" {
-		t.Errorf("backends: %+v", backends)
+	for _, b := range backends {
+		if b.Invalid != "" {
+			t.Errorf("backend: %+v", b)
+		}
 	}
-	if m := mesh.Gateway("default", "edge", nil)[0].Listeners[0].Rules[0].Filters.Mirrors; !strings.Contains(m[0].Invalid, "TLS of its own") {
+	ports := mesh.Services[model.ServiceName{Namespace: "default", Name: "ports"}].Upstream
+	if ports == nil || ports.TLS != nil || len(ports.PortTLS) != 1 || ports.PortTLS[0].Hostname != "port.example" || !slices.Equal(ports.PortTLS[0].Ports, []uint16{443}) || ports.PortTLS[0].Invalid != "" {
+		t.Errorf("the service with TLS at one port: %+v", ports)
+	}
+	if m := mesh.Gateway("default", "edge", nil)[0].Listeners[0].Rules[0].Filters.Mirrors; m[0].Invalid != "" {
 		t.Errorf("mirrors: %+v", m)
 	}
 	if c := mesh.ClientCertificate("default", "edge"); c == nil || c.Chain != files["b.crt"] || string(c.Key) != files["b.key"] || mesh.ClientCertificate("default", "other") != nil {
 		t.Errorf("the certificate of the Gateway: %v", c)
 	}
-	for _, want := range []string{"of the mesh: they are reached by its own TLS", "there is no Service default/nobody", "Service default/whole is of", "a workload that calls the service without a route"} {
+	for _, want := range []string{"of the mesh: they are reached by its own TLS", "there is no Service default/nobody", "Service default/whole is of"} {
 		if want = strings.TrimPrefix(want, "Service "); !told(problems, want) {
 			t.Errorf("no warning of %q in %v", want, problems)
 		}

@@ -102,18 +102,8 @@ func (c *standalone) asked(from ResourceKey, name model.ServiceName, port uint16
 
 // askedTLS reports why a service cannot be asked over the TLS that policies want. c may be nil.
 func (c *standalone) askedTLS(name model.ServiceName, port uint16) (*failure, string) {
-	if c == nil {
-		return nil, ""
-	}
-	switch own, whole := c.portTLS(name, port); {
-	case own != nil && own.invalid == "" && c.joined && len(c.named[name]) == 1: // it is for the whole service: see compiler.backendTLS
-	case own != nil && own.invalid == "":
-		return &failure{reasonUnsupported, fmt.Sprintf("port %d of service %s has TLS of its own, by which it cannot be asked", port, name)},
-			"write the BackendTLSPolicy for the whole Service, without sectionName"
-	case own != nil:
-		return &failure{reasonUnsupported, own.invalid}, ""
-	case whole != nil && whole.invalid != "":
-		return &failure{reasonUnsupported, whole.invalid}, ""
+	if why := c.withoutTLS(name, port); why != "" {
+		return &failure{reasonUnsupported, why}, ""
 	}
 	return nil, ""
 }

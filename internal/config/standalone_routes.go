@@ -18,10 +18,7 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 		c.warn(r, at, f.message, remedy)
 		return f.reason + ": " + f.message
 	}
-	resolver := filterRefs{route: r.Key, backend: c.backend, asked: c.asked, fail: fail}
-	resolver.mirror = func(at gateway.Position, name model.ServiceName, port uint16) string {
-		return c.mirrorUpstream(r, at, name, port)
-	}
+	resolver := filterRefs{route: r.Key, backend: c.backend, tls: c, asked: c.asked, fail: fail}
 	rules := make([]model.Rule, len(route.Rules))
 	for i := range route.Rules {
 		rules[i] = route.Rules[i].Rule
@@ -33,7 +30,7 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 				continue
 			}
 			if r.Key.Kind != kindUDPRoute { // a BackendTLSPolicy is of connections
-				b.Upstream, b.Invalid = c.backendUpstream(b.Service, b.Port)
+				b.Invalid = c.withoutTLS(b.Service, b.Port)
 			}
 		}
 		rules[i].Backends = backends

@@ -231,12 +231,34 @@ func (c *standalone) portsOf(n model.ServiceName) ([]gateway.ServicePort, bool) 
 	return r.body.(*gateway.Service).Ports, true
 }
 
-// serviceUpstream is how a service is reached, nil when nothing is said.
+// serviceUpstream is how a service is reached, nil when nothing is said. What cannot be used says so, and nothing is sent.
 func (c *standalone) serviceUpstream(name model.ServiceName) *model.Upstream {
-	if b := c.tls[tlsPort{service: name}]; b != nil && b.invalid == "" {
-		return &model.Upstream{Ref: b.ref(), TLS: b.tls}
+	var out model.Upstream
+	found := false
+	use := func(b *backendTLS) model.UpstreamTLS {
+		if !found {
+			out.Ref, found = b.ref(), true
+		}
+		tls := *b.tls
+		tls.Invalid = b.invalid
+		return tls
 	}
-	return nil
+	if b := c.tls[tlsPort{service: name}]; b != nil {
+		tls := use(b)
+		out.TLS = &tls
+	}
+	ports, _ := c.portsOf(name)
+	for _, p := range ports {
+		if b := c.tls[tlsPort{name, p.Name}]; b != nil && p.Name != "" && p.Protocol != model.UDP {
+			tls := use(b)
+			tls.Ports = []uint16{p.Number}
+			out.PortTLS = append(out.PortTLS, tls)
+		}
+	}
+	if !found {
+		return nil
+	}
+	return &out
 }
 
 func (b *backendTLS) ref() model.PolicyRef {
@@ -254,34 +276,13 @@ func (c *standalone) portTLS(name model.ServiceName, port uint16) (own, whole *b
 	return own, c.tls[tlsPort{service: name}]
 }
 
-// backendUpstream is what is said of a backend's port alone, and why nothing may be sent there.
-func (c *standalone) backendUpstream(name model.ServiceName, port uint16) (up *model.Upstream, invalid string) {
-	if c == nil {
-		return nil, ""
-	}
-	own, whole := c.portTLS(name, port)
-	switch {
-	case own != nil && own.invalid == "":
-		return &model.Upstream{Ref: own.ref(), TLS: own.tls}, ""
-	case own != nil:
-		return nil, own.invalid
-	case whole != nil:
-		return nil, whole.invalid
-	}
-	return nil, ""
-}
-
-// mirrorUpstream says why nothing may be mirrored to a port.
-func (c *standalone) mirrorUpstream(r *Resource, at gateway.Position, name model.ServiceName, port uint16) string {
+// withoutTLS says why nothing may be sent to a port: its policy wants TLS that cannot be. c may be nil.
+func (c *standalone) withoutTLS(name model.ServiceName, port uint16) string {
 	if c == nil {
 		return ""
 	}
 	own, whole := c.portTLS(name, port)
 	switch {
-	case own != nil && own.invalid == "":
-		message := fmt.Sprintf("requests are not mirrored to port %d of %s, which has TLS of its own", port, name)
-		c.warn(r, at, message, "write the BackendTLSPolicy for the whole Service, without sectionName")
-		return message
 	case own != nil:
 		return own.invalid
 	case whole != nil:

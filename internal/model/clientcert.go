@@ -53,24 +53,36 @@ func shownRules(in []Rule, s *Snapshot) []Rule {
 }
 
 func (u *Upstream) shown(s *Snapshot) *Upstream {
-	if u == nil || u.TLS == nil {
-		return u
-	}
-	tls := *u.TLS
-	switch {
-	case tls.Secret != "":
-		if c, ok := s.Secrets[tls.Secret]; ok {
-			tls.Certificate = &c
+	concerns := func(t *UpstreamTLS) bool { return t.Secret != "" || t.OfGateway && s.ClientCertificate != nil }
+	return u.withTLS(concerns, func(t *UpstreamTLS) {
+		if t.Secret == "" {
+			t.Certificate = s.ClientCertificate
+		} else if c, ok := s.Secrets[t.Secret]; ok {
+			t.Certificate = &c
 		} else {
-			tls.Invalid = cmp.Or(tls.Invalid, "the Secret "+tls.Secret+" is not for this proxy: it is for those of its namespace, and for gateways that requests of it leave by")
+			t.Invalid = cmp.Or(t.Invalid, "the Secret "+t.Secret+" is not for this proxy: it is for those of its namespace, and for gateways that requests of it leave by")
 		}
-	case tls.OfGateway && s.ClientCertificate != nil:
-		tls.Certificate = s.ClientCertificate
-	default:
+	})
+}
+
+// withTLS returns u with a change to those of its TLS and PortTLS that it concerns; u itself when it concerns none. u may
+// be nil and is not changed.
+func (u *Upstream) withTLS(concerns func(*UpstreamTLS) bool, change func(*UpstreamTLS)) *Upstream {
+	if u == nil || !(u.TLS != nil && concerns(u.TLS)) && !slices.ContainsFunc(u.PortTLS, func(t UpstreamTLS) bool { return concerns(&t) }) {
 		return u
 	}
 	out := *u
-	out.TLS = &tls
+	if out.TLS != nil && concerns(out.TLS) {
+		tls := *out.TLS
+		change(&tls)
+		out.TLS = &tls
+	}
+	out.PortTLS = slices.Clone(u.PortTLS)
+	for i := range out.PortTLS {
+		if t := &out.PortTLS[i]; concerns(t) {
+			change(t)
+		}
+	}
 	return &out
 }
 

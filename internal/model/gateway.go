@@ -192,13 +192,9 @@ func (s *Snapshot) Redacted() *Snapshot {
 
 // redacted returns a copy without the private key of the certificate that endpoints are shown.
 func (u *Upstream) redacted() *Upstream {
-	if u == nil || u.TLS == nil || u.TLS.Certificate == nil {
-		return u
-	}
-	out, tls := *u, *u.TLS
-	tls.Certificate = &Certificate{Chain: tls.Certificate.Chain, Key: redacted}
-	out.TLS = &tls
-	return &out
+	return u.withTLS(func(t *UpstreamTLS) bool { return t.Certificate != nil }, func(t *UpstreamTLS) {
+		t.Certificate = &Certificate{Chain: t.Certificate.Chain, Key: redacted}
+	})
 }
 
 // redactedRules returns rules whose backends are redacted; rules itself when there is nothing to hide.

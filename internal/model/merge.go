@@ -50,7 +50,9 @@ func MergeUpstream(specific, general *Upstream) *Upstream {
 	out.Health = cmp.Or(out.Health, general.Health)
 	out.Budget = cmp.Or(out.Budget, general.Budget)
 	out.RetryAfter = cmp.Or(out.RetryAfter, general.RetryAfter)
-	out.TLS = cmp.Or(out.TLS, general.TLS)
+	if out.TLS = cmp.Or(out.TLS, general.TLS); len(out.PortTLS) == 0 {
+		out.PortTLS = general.PortTLS
+	}
 	out.Egress = cmp.Or(out.Egress, general.Egress)
 	out.Tunnel = cmp.Or(out.Tunnel, general.Tunnel)
 	out.ProxyHeader = cmp.Or(out.ProxyHeader, general.ProxyHeader)

@@ -7,15 +7,16 @@ import "time"
 type Upstream struct {
 	Ref PolicyRef `json:"ref,omitzero"`
 
-	Balance     Balance      `json:"balance,omitzero"`
-	Ejection    *Ejection    `json:"ejection,omitempty"`
-	Health      *HealthCheck `json:"health,omitempty"`
-	Connections Connections  `json:"connections,omitzero"`
-	Budget      *RetryBudget `json:"retryBudget,omitempty"`
-	RetryAfter  *RetryAfter  `json:"retryAfter,omitempty"`
-	TLS         *UpstreamTLS `json:"tls,omitempty"`         // to endpoints outside the mesh
-	Egress      *Egress      `json:"egress,omitempty"`      // how endpoints outside the mesh are come to; nil: directly
-	ProxyHeader int          `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
+	Balance     Balance       `json:"balance,omitzero"`
+	Ejection    *Ejection     `json:"ejection,omitempty"`
+	Health      *HealthCheck  `json:"health,omitempty"`
+	Connections Connections   `json:"connections,omitzero"`
+	Budget      *RetryBudget  `json:"retryBudget,omitempty"`
+	RetryAfter  *RetryAfter   `json:"retryAfter,omitempty"`
+	TLS         *UpstreamTLS  `json:"tls,omitempty"`         // to endpoints outside the mesh
+	PortTLS     []UpstreamTLS `json:"portTLS,omitempty"`     // in place of TLS for the endpoints of some ports: each has Ports
+	Egress      *Egress       `json:"egress,omitempty"`      // how endpoints outside the mesh are come to; nil: directly
+	ProxyHeader int           `json:"proxyHeader,omitempty"` // plain endpoints: version of the PROXY protocol to begin connections with, 1 or 2
 
 	Tunnel *Tunnel `json:"tunnel,omitempty"` // plain endpoints: where their connections of bytes lead to
 

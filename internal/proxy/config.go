@@ -38,10 +38,10 @@ type service struct {
 	*model.Service
 	table *route.Table
 	rules []*rule
-	plan  *plan        // of its requests, where no rule has another
-	pool  *pool        // all of its endpoints
-	tls   *upstreamTLS // to endpoints outside the mesh; nil without TLS
-	names *nameTable   // rules for server names; nil: none
+	plan  *plan          // of its requests, where no rule has another
+	pool  *pool          // all of its endpoints
+	tls   []*upstreamTLS // to endpoints outside the mesh, those of single ports first; none without TLS
+	names *nameTable     // rules for server names; nil: none
 
 	through *service // the gateway by which it leaves the mesh; nil: it is reached directly
 	limits  *plan    // of a service that leaves the mesh here
@@ -98,7 +98,7 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 		}
 		svc := &service{Service: m, table: table, through: c.through[m.Name]}
 		if m.Upstream != nil && svc.through == nil {
-			if svc.tls, err = newUpstreamTLS(m.Upstream.TLS); err != nil {
+			if svc.tls, err = newServiceTLS(m.Upstream); err != nil {
 				return nil, fmt.Errorf("service %s: %w", m.Name, err)
 			}
 		}

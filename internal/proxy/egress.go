@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/model"
@@ -156,19 +155,6 @@ func (c *config) compileMeshSocket(s *socket) error {
 		c.meshSockets = map[uint16]*socket{}
 	}
 	c.meshSockets[port] = s
-	return nil
-}
-
-// tlsFor is TLS to an endpoint, nil if its ports are none of those it is for.
-func (s *service) tlsFor(m *model.Endpoint) *upstreamTLS {
-	if s.tls == nil || len(s.tls.model.Ports) == 0 {
-		return s.tls
-	}
-	for _, p := range m.Ports {
-		if slices.Contains(s.tls.model.Ports, p) {
-			return s.tls
-		}
-	}
 	return nil
 }
 

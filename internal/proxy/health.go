@@ -91,7 +91,8 @@ func (c *checker) run() {
 
 // tellHealth makes every loop know.
 func (ep *endpoint) tellHealth(sick bool) {
-	key := keyOf(ep.model)
+	key := ep.key
+	key.own = ""
 	ep.w.setHealth(key, sick)
 	for _, w := range ep.w.e.workers {
 		if w != ep.w {

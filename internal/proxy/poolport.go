@@ -79,5 +79,8 @@ func servesPort(m *model.Endpoint, port uint16) bool {
 func (p *pool) keyFor(m *model.Endpoint) endpointKey {
 	key := keyOf(m)
 	key.own = p.own
+	if t := p.service.tlsFor(m); t != nil && m.Plain {
+		key.tls = t.key
+	}
 	return key
 }

@@ -28,6 +28,7 @@ type endpointKey struct {
 	plain    bool
 	protocol model.Protocol
 	own      string // see pool.own
+	tls      string // what its service says of TLS to it: services that share an address may differ
 }
 
 func keyOf(m *model.Endpoint) endpointKey {
@@ -38,6 +39,7 @@ func keyOf(m *model.Endpoint) endpointKey {
 type endpoint struct {
 	w     *worker
 	model *model.Endpoint
+	key   endpointKey
 	http2 bool // plain: speaks HTTP/2 with prior knowledge
 
 	inflight int

@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/h2"
@@ -16,13 +19,39 @@ import (
 // opaque bytes. The configurations live as long as the snapshot, and so do the sessions that can be resumed.
 type upstreamTLS struct {
 	model        *model.UpstreamTLS
+	key          string // the same for the same settings
 	h1, h2, none *tls.Config
 }
 
-func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
-	if m == nil {
-		return nil, nil
+// newServiceTLS compiles all TLS of a service: that of single ports before that of the others.
+func newServiceTLS(up *model.Upstream) (out []*upstreamTLS, err error) {
+	add := func(m *model.UpstreamTLS) {
+		var t *upstreamTLS
+		if err != nil || m == nil {
+			return
+		}
+		if t, err = newUpstreamTLS(m); err == nil {
+			out = append(out, t)
+		}
 	}
+	for i := range up.PortTLS {
+		add(&up.PortTLS[i])
+	}
+	add(up.TLS)
+	return out, err
+}
+
+// tlsFor is TLS to an endpoint, nil if its ports are none of those that it is for.
+func (s *service) tlsFor(m *model.Endpoint) *upstreamTLS {
+	for _, t := range s.tls {
+		if len(t.model.Ports) == 0 || slices.ContainsFunc(m.Ports, func(p uint16) bool { return slices.Contains(t.model.Ports, p) }) {
+			return t
+		}
+	}
+	return nil
+}
+
+func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 	base := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: m.Hostname, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		DynamicRecordSizingDisabled: true,
@@ -48,7 +77,12 @@ func newUpstreamTLS(m *model.UpstreamTLS) (*upstreamTLS, error) {
 		c.NextProtos = alpn
 		return c
 	}
-	return &upstreamTLS{m, with("http/1.1"), with("h2"), base}, nil
+	key, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	sum := sha256.Sum256(key)
+	return &upstreamTLS{m, string(sum[:]), with("http/1.1"), with("h2"), base}, nil
 }
 
 // verifyUpstream sets how the certificates of endpoints are verified, where crypto/tls does not do all of it.

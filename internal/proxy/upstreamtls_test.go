@@ -83,6 +83,70 @@ func TestTLSToEndpointsOutside(t *testing.T) {
 	}
 }
 
+// TestTLSOfAPort has one port of a service reached by TLS and another one not, whoever calls: a route, a mirror, a service
+// that is asked, each for itself.
+func TestTLSOfAPort(t *testing.T) {
+	cert := webCertificate(t, "db.example", 1)
+	s := model.Service{
+		Name: name("web"), Ports: []model.Port{{Number: 443}, {Number: 80}},
+		Upstream: &model.Upstream{PortTLS: []model.UpstreamTLS{{Hostname: "db.example", CA: cert.Chain, Ports: []uint16{443}}}},
+		Endpoints: []model.Endpoint{
+			{ID: "secure", Address: secureProgram(t, cert, false, nil), Plain: true, Ports: []uint16{443}},
+			{ID: "plain", Address: server(t, saying("plain")), Plain: true, Ports: []uint16{80}},
+		},
+	}
+	rule := func(path string, port uint16, filters model.Filters) model.Rule {
+		return model.Rule{
+			Ref:     model.RuleRef{Kind: "HTTPRoute", Namespace: "default", Name: "r"},
+			Matches: []model.Match{{Path: model.PathMatch{Type: model.Prefix, Value: path}}},
+			Filters: filters, Backends: []model.Backend{{Service: s.Name, Port: port, Weight: 1}},
+		}
+	}
+	l := newLab(t)
+	at := l.edge([]model.Rule{
+		rule("/tls", 443, model.Filters{}), rule("/plain", 80, model.Filters{}),
+		rule("/asked", 80, model.Filters{Auth: &model.ExternalAuth{Service: s.Name, Port: 443}}),
+	}, s)
+	for path, want := range map[string]string{"/tls": "HTTP/1.1 db.example 0", "/plain": "plain", "/asked": "plain"} {
+		if resp, body := ask(t, at, "GET", path, ""); resp.StatusCode != 200 || body != want {
+			t.Errorf("%s: %d %q, want %q", path, resp.StatusCode, body, want)
+		}
+	}
+	s.Upstream.PortTLS[0].Invalid = "its CA is missing"
+	at = l.edge([]model.Rule{rule("/tls", 443, model.Filters{}), rule("/plain", 80, model.Filters{})}, s)
+	if resp, body := ask(t, at, "GET", "/tls", ""); resp.StatusCode != 503 || !strings.Contains(body, "its CA is missing") {
+		t.Errorf("without a CA: %d %q", resp.StatusCode, body)
+	}
+	if resp, _ := ask(t, at, "GET", "/plain", ""); resp.StatusCode != 200 {
+		t.Errorf("the other port without a CA: %d", resp.StatusCode)
+	}
+}
+
+// TestTLSOfSharedEndpoints has services whose endpoints are the same programs keep to what each says of TLS: a connection
+// that one of them trusts is no connection of the other.
+func TestTLSOfSharedEndpoints(t *testing.T) {
+	cert := webCertificate(t, "db.example", 1)
+	program := model.Endpoint{ID: "p", Address: secureProgram(t, cert, false, nil), Plain: true}
+	service := func(n, host string) model.Service {
+		return model.Service{
+			Name: name(n), Ports: []model.Port{{Number: 80}}, Endpoints: []model.Endpoint{program},
+			Upstream: &model.Upstream{TLS: &model.UpstreamTLS{Hostname: host, CA: cert.Chain}},
+		}
+	}
+	rule := func(n string) model.Rule {
+		return model.Rule{Matches: []model.Match{{Path: model.PathMatch{Type: model.Prefix, Value: "/" + n}}}, Backends: to(n)}
+	}
+	at := newLab(t).edge([]model.Rule{rule("good"), rule("wrong")}, service("good", "db.example"), service("wrong", "other.example"))
+	for range 3 {
+		if resp, body := ask(t, at, "GET", "/good", ""); resp.StatusCode != 200 || body != "HTTP/1.1 db.example 0" {
+			t.Errorf("%d %q", resp.StatusCode, body)
+		}
+		if resp, body := ask(t, at, "GET", "/wrong", ""); resp.StatusCode != 503 || !strings.Contains(body, "TLS") {
+			t.Errorf("the service of another name: %d %q", resp.StatusCode, body)
+		}
+	}
+}
+
 // TestPassthrough has clients reach the program of their server name, TLS and all.
 func TestPassthrough(t *testing.T) {
 	a, b := webCertificate(t, "a.example", 1), webCertificate(t, "b.example", 2)

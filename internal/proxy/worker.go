@@ -124,12 +124,15 @@ func (w *worker) adopt(c *config) {
 				if ep = w.endpoints[key]; ep == nil {
 					ep = newEndpoint(w, m)
 				}
+				ep.key = key
 				up := p.service.Upstream
 				if p.own != "" {
 					up = p.upstream
 				}
 				if ep.adopt(m, p.service, up); p.own != "" {
-					base := kept[keyOf(m)]
+					shared := key
+					shared.own = ""
+					base := kept[shared]
 					ep.sick = base != nil && base.sick
 				}
 				kept[key] = ep
