@@ -14,12 +14,14 @@ type pending struct {
 	rules    []model.Rule
 	refs     []failure // references that do not resolve
 	parents  []parentState
+	unbound  *failure // why it has no parent at all
 }
 
 // parentState is a parent of a route, and why it does not take the route.
 type parentState struct {
 	ParentRef
-	failures []failure
+	failures  []failure
+	byDefault bool // a default Gateway, which the route does not name
 }
 
 func serviceParent(p gateway.Parent) ParentRef {
@@ -102,14 +104,23 @@ func (c *compiler) settle() {
 	for _, p := range c.pending {
 		resolved := newCondition(ConditionResolvedRefs, ReasonResolvedRefs, p.refs)
 		var all []failure
+		var byDefault []string
 		for _, state := range p.parents {
 			all = append(all, state.failures...)
+			accepted := newCondition(ConditionAccepted, ReasonAccepted, state.failures)
+			if state.byDefault && len(state.failures) == 0 {
+				byDefault = append(byDefault, state.Name)
+				accepted.Message = "Route is bound to default Gateway"
+			}
 			c.mesh.Parents[p.resource.Key] = append(c.mesh.Parents[p.resource.Key], ParentStatus{
 				ParentRef:  state.ParentRef,
-				Conditions: []Condition{newCondition(ConditionAccepted, ReasonAccepted, state.failures), resolved},
+				Conditions: []Condition{accepted, resolved},
 			})
 		}
-		c.mesh.Status[p.resource.Key] = []Condition{newCondition(ConditionAccepted, ReasonAccepted, all), resolved}
+		if p.unbound != nil {
+			all = append(all, *p.unbound)
+		}
+		c.mesh.Status[p.resource.Key] = []Condition{acceptedBy(all, byDefault), resolved}
 	}
 }
 

@@ -60,6 +60,23 @@ func (e *meshEdge) attachRoutes() {
 			}
 			p.parents = append(p.parents, state)
 		}
+		byDefault := e.attachDefaults(p.resource, route, p.rules, attached)
+		for _, d := range byDefault {
+			state := parentState{ParentRef: gatewayParent(d.GatewayParent), byDefault: true}
+			if d.failure != nil {
+				state.failures = []failure{*d.failure}
+			}
+			p.parents = append(p.parents, state)
+		}
+		e.c.undefaulted(p, route, len(byDefault))
+	}
+}
+
+// undefaulted notes that a route wants default Gateways, and there are none.
+func (c *compiler) undefaulted(p *pending, route *gateway.Route, found int) {
+	if f := noDefaults(route, found); f != nil {
+		p.unbound = f
+		c.warn(p.resource, route.DefaultsAt, f.message, remedyNoDefaults)
 	}
 }
 
@@ -74,9 +91,10 @@ func (c *compiler) attachRoutes(resources []Resource) {
 		route, _ := p.resource.Route()
 		for _, parent := range route.Gateways {
 			f := failure{ReasonNoMatchingParent, fmt.Sprintf("there is no %s %s", parent.Kind, parent.Gateway)}
-			p.parents = append(p.parents, parentState{gatewayParent(parent), []failure{f}})
+			p.parents = append(p.parents, parentState{ParentRef: gatewayParent(parent), failures: []failure{f}})
 			c.warn(p.resource, parent.At, f.message, "")
 		}
+		c.undefaulted(p, route, 0)
 	}
 }
 

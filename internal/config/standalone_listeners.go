@@ -322,6 +322,9 @@ func (c *standalone) gatewayStatus() {
 			newCondition(ConditionResolvedRefs, ReasonResolvedRefs, e.refs),
 			programmed,
 		}
+		if e.parent == nil && e.spec.DefaultScope {
+			c.out.Status[e.resource.Key] = append(c.out.Status[e.resource.Key], defaultCondition())
+		}
 		if e.parent == nil && insecure(e.spec) {
 			c.out.Status[e.resource.Key] = append(c.out.Status[e.resource.Key], Condition{
 				Type: ConditionInsecureFrontend, Status: "True", Reason: ReasonConfigurationChanged,

@@ -44,11 +44,22 @@ func (c *standalone) route(r *Resource, route *gateway.Route) {
 			c.warn(r, p.At, f.message, remedy)
 		}
 	}
+	byDefault := c.attachDefaults(r, route, rules, attached)
+	var names []string
+	for _, d := range byDefault {
+		if names = append(names, d.Gateway.String()); d.failure != nil {
+			parents = append(parents, *d.failure)
+		}
+	}
+	if f := noDefaults(route, len(byDefault)); f != nil {
+		parents = append(parents, *f)
+		c.warn(r, route.DefaultsAt, f.message, remedyNoDefaults)
+	}
 	if len(attached) > 0 {
 		c.use(r.Key.Kind, rules)
 	}
 	c.out.Status[r.Key] = []Condition{
-		newCondition(ConditionAccepted, ReasonAccepted, parents),
+		acceptedBy(parents, names),
 		newCondition(ConditionResolvedRefs, ReasonResolvedRefs, refs),
 	}
 }

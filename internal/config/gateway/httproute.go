@@ -42,20 +42,21 @@ func ParseHTTPRoute(d *document.Document, place Place) (*Route, document.Problem
 
 // route reads what all kinds of routes share: parents and host names.
 func (c *checker) route(in *v1.CommonRouteSpec, hostnames []v1.Hostname, spec *document.Field) *Route {
-	if in.UseDefaultGateways != "" {
-		c.unsupported(spec.Key("useDefaultGateways"))
-	}
 	out := &Route{Namespace: c.doc.Namespace}
+	if at := spec.Key("useDefaultGateways"); c.defaultScope(in.UseDefaultGateways, at) {
+		out.UseDefaults, out.DefaultsAt = true, c.position(at)
+	}
 	parents := spec.Key("parentRefs")
 	c.atMost(len(in.ParentRefs), maxParents, "parents", parents)
-	switch {
-	case c.parent == InStandalone:
-		out.Gateways = c.gateways(in.ParentRefs, parents)
-	default:
-		out.Parents, out.Gateways = c.parents(in.ParentRefs, parents), c.gateways(in.ParentRefs, parents)
-		if len(in.ParentRefs) == 0 {
-			c.add(parents, "names no parent", "name the Service or the Gateway whose requests the route takes")
-		}
+	what := "the Service or the Gateway"
+	if c.parent == InStandalone {
+		what = "the Gateway"
+	} else {
+		out.Parents = c.parents(in.ParentRefs, parents)
+	}
+	out.Gateways = c.gateways(in.ParentRefs, parents)
+	if len(in.ParentRefs) == 0 && !out.UseDefaults {
+		c.add(parents, "names no parent", "name "+what+" whose requests the route takes")
 	}
 	out.Hostnames = c.hostnames(hostnames, maxHostnames, spec.Key("hostnames"))
 	return out

@@ -38,6 +38,8 @@ type Gateway struct {
 	Clients   *ClientValidation            // of HTTPS listeners; nil: clients are not asked for certificates
 	ClientsOn map[uint16]*ClientValidation // of ports that have their own
 
+	DefaultScope bool // it takes routes that want default Gateways
+
 	ClientCertificate *SecretRef // to backends that are reached over TLS; nil is none
 }
 
@@ -78,9 +80,7 @@ func ParseGateway(d *document.Document) (*Gateway, document.Problems) {
 	if out.Class == "" {
 		c.add(spec.Key("gatewayClassName"), "is missing or empty", "write weft")
 	}
-	if in.Spec.DefaultScope != "" {
-		c.unsupported(spec.Key("defaultScope"))
-	}
+	out.DefaultScope = c.defaultScope(in.Spec.DefaultScope, spec.Key("defaultScope"))
 	out.Sets.From = v1.NamespacesFromNone
 	if in.Spec.AllowedListeners != nil && in.Spec.AllowedListeners.Namespaces != nil {
 		ns := in.Spec.AllowedListeners.Namespaces

@@ -14,9 +14,6 @@ const kindListenerSet = "ListenerSet"
 // is a warning: the same route may also run in a mesh. In the mesh parents reads the others.
 func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []GatewayParent {
 	const remedy = "name the Gateway whose requests the route takes"
-	if len(refs) == 0 && c.parent == InStandalone {
-		c.add(f, "names no parent", remedy)
-	}
 	type key struct {
 		kind    string
 		gateway ObjectName
@@ -58,6 +55,15 @@ func (c *checker) gateways(refs []v1.ParentReference, f *document.Field) []Gatew
 		out = append(out, p)
 	}
 	return out
+}
+
+// defaultScope reads which default Gateways are meant: all or none (GEP-3793).
+func (c *checker) defaultScope(s v1.GatewayDefaultScope, f *document.Field) bool {
+	if s == "" {
+		return false
+	}
+	c.oneOf(string(s), []string{string(v1.GatewayDefaultScopeAll), string(v1.GatewayDefaultScopeNone)}, f)
+	return s == v1.GatewayDefaultScopeAll
 }
 
 // objectName checks a reference to an object whose name is a DNS name.

@@ -18,6 +18,9 @@ type Route struct {
 	Gateways  []GatewayParent // listeners: at a gateway, standalone or of the mesh
 	Hostnames []string        // as written; none means any
 	Rules     []Rule
+
+	UseDefaults bool     // default Gateways take it too
+	DefaultsAt  Position // of where it says so
 }
 
 // Parent is a service whose requests the route takes.
