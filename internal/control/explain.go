@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -67,8 +68,9 @@ type explanation struct {
 
 	asked []model.ServiceName // whose endpoints a proxy would choose from
 
-	udp    bool   // it is about datagrams: from the route on
-	within string // put before the names of stages: where they take place, if that is not the client's proxy
+	patience time.Duration // of questions to authorization services; 0: the default
+	udp      bool          // it is about datagrams: from the route on
+	within   string        // put before the names of stages: where they take place, if that is not the client's proxy
 }
 
 func (e *explanation) step(stage string, chosen bool, subject, reason string, ref model.RuleRef) {
@@ -193,14 +195,24 @@ func (e *explanation) decide(name model.ServiceName, port uint16, h *message.Hea
 		e.out.Outcome = "404: the service has rules and none matches"
 		return
 	}
+	policy := model.MergePolicy(s.Rules[chosen].Policy, s.Policy)
+	e.patience = authPatience(policy)
 	if e.rule(&s.Rules[chosen]) {
 		return
 	}
-	e.policy(model.MergePolicy(s.Rules[chosen].Policy, s.Policy))
+	e.policy(policy)
 	e.backends(&s.Rules[chosen], port)
 	if e.out.Outcome == "" {
 		e.out.Outcome = "sent by " + s.Rules[chosen].Ref.String()
 	}
+}
+
+// authPatience is how long a policy lets an authorization service take; 0 where it says nothing.
+func authPatience(p *model.Policy) time.Duration {
+	if p == nil {
+		return 0
+	}
+	return p.AuthTimeout
 }
 
 // backends shows the shares of a rule.

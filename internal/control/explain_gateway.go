@@ -163,6 +163,7 @@ func (e *explanation) atGateway(g *explainedGateway, at place, h *message.Head) 
 		return
 	}
 	r := &ln.Rules[chosen]
+	e.patience = authPatience(r.Policy)
 	if e.rule(r) {
 		return
 	}

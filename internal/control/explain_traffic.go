@@ -41,7 +41,7 @@ func (e *explanation) answers(f *model.Filters, ref model.RuleRef) (outcome stri
 		tell("CORS", "preflights are answered by the proxy; answers to pages of "+origins(c)+" are marked")
 	}
 	if a := f.Auth; a != nil {
-		e.step("auth", a.Invalid == "", a.Service.String(), authText(a), ref)
+		e.step("auth", a.Invalid == "", a.Service.String(), authText(a, e.patience), ref)
 		if a.Invalid != "" {
 			return fmt.Sprintf("500 by %s: its authorization service cannot be asked", ref)
 		}
@@ -178,8 +178,8 @@ func (e *explanation) policy(p *model.Policy) {
 	}
 }
 
-// authText shows who decides on requests.
-func authText(a *model.ExternalAuth) string {
+// authText shows who decides on requests; patience is what policies say of its time, 0 if nothing.
+func authText(a *model.ExternalAuth, patience time.Duration) string {
 	if a.Invalid != "" {
 		return "requests are answered 500: nobody can be asked: " + a.Invalid
 	}
@@ -187,7 +187,7 @@ func authText(a *model.ExternalAuth) string {
 	if a.GRPC {
 		by = "gRPC (ext_authz)"
 	}
-	s := fmt.Sprintf("is asked first by %s, port %d, and has %s; without its answer requests are answered 503", by, a.Port, model.AuthTimeout)
+	s := fmt.Sprintf("is asked first by %s, port %d, and has %s; without its answer requests are answered 503", by, a.Port, cmp.Or(patience, model.AuthTimeout))
 	if a.MaxBody > 0 {
 		s += fmt.Sprintf("; content over %d bytes is answered 413", a.MaxBody)
 	}

@@ -44,8 +44,8 @@ type LimitEntry struct {
 	Optional bool `json:"optional,omitempty"`
 }
 
-// AuthTimeout is how long an authorization service has to answer: nothing can be said of it in a route, and a login may
-// take the service a question of its own.
+// AuthTimeout is how long an authorization service has to answer where no policy says so: nothing can be said of it in a
+// route, and a login may take the service a question of its own.
 const AuthTimeout = 5 * time.Second
 
 // ExternalAuth is a service that says whether requests go on (Gateway API, HTTPExternalAuthFilter). Without its answer they

@@ -19,6 +19,7 @@ func MergePolicy(specific, general *Policy) *Policy {
 	}
 	out.BackendTimeout = cmp.Or(out.BackendTimeout, general.BackendTimeout)
 	out.IdleTimeout = cmp.Or(out.IdleTimeout, general.IdleTimeout)
+	out.AuthTimeout = cmp.Or(out.AuthTimeout, general.AuthTimeout)
 	out.Retry = cmp.Or(out.Retry, general.Retry)
 	out.Hedge = cmp.Or(out.Hedge, general.Hedge)
 	out.MirrorDiff = cmp.Or(out.MirrorDiff, general.MirrorDiff)

@@ -87,6 +87,7 @@ type Policy struct {
 	Timeout        time.Duration `json:"timeout,omitempty"`        // from the request's head to the end of the answer, retries included
 	BackendTimeout time.Duration `json:"backendTimeout,omitempty"` // of each try, to the end of its answer
 	IdleTimeout    time.Duration `json:"idleTimeout,omitempty"`    // without a byte in either direction
+	AuthTimeout    time.Duration `json:"authTimeout,omitempty"`    // of a question to an authorization service; AuthTimeout when 0
 	NoTimeout      bool          `json:"noTimeout,omitempty"`      // Timeout was written as 0: none, whatever others say
 
 	Retry   *Retry      `json:"retry,omitempty"`

@@ -30,6 +30,7 @@ type inquiry struct {
 	over        bool // there was more content than may be
 	failed      error
 	expired     bool // failed: it took too long
+	hurried     bool // the request's own deadline left it less time than it was to have
 	done        bool
 	waiting     func() // wakes who asked; nil when nobody waits
 }
@@ -40,9 +41,25 @@ const maxAnswer = envoyrpc.MaxMessage + 5
 // ask sends a question to a port of a service and waits for the answer, which q then holds, with q.failed if there is none.
 // It fails when the request itself is over.
 func (x *exchange) ask(q *inquiry, s *service, port uint16, timeout time.Duration) *Failure {
+	x.begin(q, s, port, timeout)
+	for !q.done && !x.gone && !x.late {
+		x.parkFor()
+	}
+	return x.heard(q, s)
+}
+
+// parkFor parks the request's task until a question of its own, its client or its deadline wakes it.
+func (x *exchange) parkFor() {
+	x.parked = x.w.loop.Current()
+	x.w.loop.Park()
+	x.parked = nil
+}
+
+// begin sends a question on its way. Whoever asks waits with parkFor and then calls heard.
+func (x *exchange) begin(q *inquiry, s *service, port uint16, timeout time.Duration) {
 	w := x.w
 	left, _ := x.deadline.Left(w.loop.Now().Sub(x.rec.Start), 0)
-	hurried := left < timeout
+	q.hurried = left < timeout
 	timeout = max(min(timeout, left), time.Millisecond)
 	for _, name := range [...]string{"x-request-id", "traceparent", "tracestate", "b3"} {
 		if v := x.req.Get(name); v != "" {
@@ -62,18 +79,18 @@ func (x *exchange) ask(q *inquiry, s *service, port uint16, timeout time.Duratio
 		q.conclude(c)
 		w.freeExchange(c)
 	})
-	x.parked = t
-	for !q.done && !x.gone && !x.late {
-		w.loop.Park()
-	}
-	x.parked, q.waiting = nil, nil
+}
+
+// heard ends the wait for an answer, which has come or is not wanted any more. It fails when the request itself is over.
+func (x *exchange) heard(q *inquiry, s *service) *Failure {
+	q.waiting = nil
 	if !q.done {
 		q.x.onClientGone() // nobody wants the answer any more
 	}
 	switch {
 	case x.gone:
 		return x.clientFailure(fmt.Errorf("left while %s was asked", s.Name))
-	case x.late, x.deadlinePassed(), hurried && q.timedOut():
+	case x.late, x.deadlinePassed(), q.hurried && q.timedOut():
 		x.late = true // the service, or its client here, may have noticed before our own timer does
 		return x.timeoutFailure()
 	}

@@ -39,7 +39,11 @@ func (x *exchange) authorize(a *model.ExternalAuth) *Failure {
 	} else {
 		x.checkByHTTP(q, a)
 	}
-	if f := x.ask(q, svc, a.Port, model.AuthTimeout); f != nil {
+	patience := model.AuthTimeout
+	if x.plan != nil && x.plan.auth > 0 {
+		patience = x.plan.auth
+	}
+	if f := x.ask(q, svc, a.Port, patience); f != nil {
 		return f
 	}
 	if a.GRPC {

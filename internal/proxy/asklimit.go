@@ -12,53 +12,107 @@ import (
 // Rate limits that a service decides on (model.LimitService): asked after the limits that are counted here, so that what
 // these refuse is not counted there.
 
-// askLimits has rate-limit services decide on a request, one after the other.
+// limitQuestion is a question about one limit that is on its way, or why it could not be asked.
+type limitQuestion struct {
+	*limit
+	inquiry inquiry
+	service *service // nil: err says why nobody could be asked
+	err     error
+}
+
+// askLimits has rate-limit services decide on a request, all at the same time. The first that refuses decides, and the
+// others' answers are not waited for.
 func (x *exchange) askLimits(p *plan) *Failure {
+	var all []*limitQuestion
 	for _, l := range p.asks {
 		if l.matches != nil {
 			if _, _, ok := l.matches.Match(x.req, x.port); !ok {
 				continue
 			}
 		}
-		if f := x.askLimit(l); f != nil {
-			return f
+		if q := x.beginLimit(l); q != nil {
+			all = append(all, q)
 		}
 	}
-	return nil
+	return x.judgeLimits(all)
 }
 
-func (x *exchange) askLimit(l *limit) *Failure {
-	const kind = "ratelimit"
+const kindLimit = "ratelimit"
+
+// beginLimit asks about a limit; nil when the request has nothing to be asked about.
+func (x *exchange) beginLimit(l *limit) *limitQuestion {
 	s := l.Service
 	r := envoyrpc.RateLimitRequest{Domain: s.Domain, Descriptors: x.descriptors(s), Hits: max(s.Hits, 1)}
 	if len(r.Descriptors) == 0 {
-		x.asked(kind, s.Service, l.Name, resultUnasked)
+		x.asked(kindLimit, s.Service, l.Name, resultUnasked)
 		return nil
 	}
-	answer, f, err := x.askRateLimit(s, &r)
+	q := &limitQuestion{limit: l}
+	switch svc := x.w.config.byName[s.Service]; {
+	case s.Invalid != "":
+		q.err = errors.New(s.Invalid)
+	case svc == nil:
+		q.err = errNoService
+	default:
+		q.service = svc
+		q.inquiry.callGRPC(s.Service.Name+"."+s.Service.Namespace, envoyrpc.ShouldRateLimit, r.Append(nil))
+		x.begin(&q.inquiry, svc, s.Port, s.Patience())
+	}
+	return q
+}
+
+// judgeLimits takes the answers as they come. When one of them, or the request's own end, decides, the other questions
+// are given up.
+func (x *exchange) judgeLimits(all []*limitQuestion) (f *Failure) {
+	for f == nil && len(all) > 0 {
+		waiting := all[:0]
+		for i, q := range all {
+			if f != nil || q.service != nil && !q.inquiry.done && !x.gone && !x.late {
+				waiting = append(waiting, all[i])
+				continue
+			}
+			f = x.judgeLimit(q)
+		}
+		if all = waiting; f == nil && len(all) > 0 {
+			x.parkFor()
+		}
+	}
+	for _, q := range all {
+		if q.service != nil && !q.inquiry.done {
+			q.inquiry.waiting = nil
+			q.inquiry.x.onClientGone()
+		}
+	}
+	return f
+}
+
+// judgeLimit acts by one answer, or by there being none.
+func (x *exchange) judgeLimit(q *limitQuestion) *Failure {
+	s, l := q.Service, q.limit
+	answer, f, err := x.limitAnswer(q)
 	switch {
 	case f != nil:
 		return f
 	case err != nil && s.FailClosed:
-		x.asked(kind, s.Service, l.Name, resultUnanswered)
-		x.unanswered(kind, l.Name, s.Service, err, "refused")
+		x.asked(kindLimit, s.Service, l.Name, resultUnanswered)
+		x.unanswered(kindLimit, l.Name, s.Service, err, "refused")
 		return &Failure{"route", 503, flagUnchecked, fmt.Errorf("the rate limit %q could not be asked of %s: %w", l.Name, s.Service, err)}
 	case err != nil:
-		x.asked(kind, s.Service, l.Name, resultUnanswered)
-		x.unanswered(kind, l.Name, s.Service, err, "let pass")
+		x.asked(kindLimit, s.Service, l.Name, resultUnanswered)
+		x.unanswered(kindLimit, l.Name, s.Service, err, "let pass")
 		return nil
 	}
 	if fields := fieldsOf(answer.Response); len(fields) > 0 || len(answer.Body) > 0 {
 		x.tell(fields)
 	}
 	if answer.Code == envoyrpc.RateLimitOK {
-		x.asked(kind, s.Service, l.Name, resultAllowed)
+		x.asked(kindLimit, s.Service, l.Name, resultAllowed)
 		for _, f := range fieldsOf(answer.Request) {
 			x.req.Add(f.Name, f.Value)
 		}
 		return nil
 	}
-	x.asked(kind, s.Service, l.Name, resultDenied)
+	x.asked(kindLimit, s.Service, l.Name, resultDenied)
 	if len(answer.Body) > 0 {
 		x.verdict.body = answer.Body
 	}
@@ -82,21 +136,15 @@ func (l *limit) refusal() int {
 	return 429
 }
 
-// askRateLimit asks once. The error says why there is no answer, the failure that the request itself is over.
-func (x *exchange) askRateLimit(s *model.LimitService, r *envoyrpc.RateLimitRequest) (*envoyrpc.RateLimitResponse, *Failure, error) {
-	if s.Invalid != "" {
-		return nil, nil, errors.New(s.Invalid)
+// limitAnswer is what a service answered. The error says why there is no answer, the failure that the request itself is over.
+func (x *exchange) limitAnswer(q *limitQuestion) (*envoyrpc.RateLimitResponse, *Failure, error) {
+	if q.service == nil {
+		return nil, nil, q.err
 	}
-	svc := x.w.config.byName[s.Service]
-	if svc == nil {
-		return nil, nil, errNoService
-	}
-	q := &inquiry{}
-	q.callGRPC(s.Service.Name+"."+s.Service.Namespace, envoyrpc.ShouldRateLimit, r.Append(nil))
-	if f := x.ask(q, svc, s.Port, s.Patience()); f != nil {
+	if f := x.heard(&q.inquiry, q.service); f != nil {
 		return nil, f, nil
 	}
-	b, err := q.reply()
+	b, err := q.inquiry.reply()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ type plan struct {
 	timeout    time.Duration // 0: none
 	tryTimeout time.Duration
 	idle       time.Duration
+	auth       time.Duration // 0: model.AuthTimeout
 	retry      *resilience.RetryPolicy
 	remote     bool // retries go to other localities
 	hedge      *resilience.HedgePolicy
@@ -38,7 +39,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 	if p == nil {
 		return nil, nil
 	}
-	out := &plan{timeout: p.Timeout, tryTimeout: p.BackendTimeout, idle: p.IdleTimeout}
+	out := &plan{timeout: p.Timeout, tryTimeout: p.BackendTimeout, idle: p.IdleTimeout, auth: p.AuthTimeout}
 	if p.NoTimeout {
 		out.timeout = 0
 	}
@@ -66,7 +67,7 @@ func newPlan(p *model.Policy) (*plan, error) {
 			out.limits = append(out.limits, l)
 		}
 	}
-	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.retry == nil && out.session == nil && out.hedge == nil && out.diff == nil && len(out.faults)+len(out.limits)+len(out.asks) == 0 {
+	if out.timeout == 0 && out.tryTimeout == 0 && out.idle == 0 && out.auth == 0 && out.retry == nil && out.session == nil && out.hedge == nil && out.diff == nil && len(out.faults)+len(out.limits)+len(out.asks) == 0 {
 		return nil, nil
 	}
 	return out, nil

@@ -15,6 +15,7 @@ func (p *Policy) Fields() []string {
 		add("timeouts.request", m.Timeout != 0 || m.NoTimeout)
 		add("timeouts.perTry", m.BackendTimeout != 0)
 		add("timeouts.idle", m.IdleTimeout != 0)
+		add("timeouts.auth", m.AuthTimeout != 0)
 		add("retries", m.Retry != nil)
 		add("hedging", m.Hedge != nil)
 		add("faults", len(m.Faults) > 0)

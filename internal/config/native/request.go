@@ -29,12 +29,15 @@ func (c *checker) policy(s *spec, f *document.Field) *model.Policy {
 	if s.MirrorDiff != nil {
 		out.MirrorDiff = c.mirrorDiff(s.MirrorDiff, f.Key("mirrorDiff"))
 	}
-	if out.Timeout == 0 && !out.NoTimeout && out.BackendTimeout == 0 && out.IdleTimeout == 0 && out.Retry == nil &&
+	if out.Timeout == 0 && !out.NoTimeout && out.BackendTimeout == 0 && out.IdleTimeout == 0 && out.AuthTimeout == 0 && out.Retry == nil &&
 		out.Hedge == nil && len(out.Faults)+len(out.Limits) == 0 && out.Session == nil && out.MirrorDiff == nil {
 		return nil
 	}
 	return out
 }
+
+// maxAuthTimeout bounds how long a request waits for the word of an authorization service.
+const maxAuthTimeout = time.Minute
 
 // timeouts reads all but connect, which is of the endpoints.
 func (c *checker) timeouts(t *timeouts, out *model.Policy, f *document.Field) {
@@ -42,6 +45,7 @@ func (c *checker) timeouts(t *timeouts, out *model.Policy, f *document.Field) {
 	out.NoTimeout = out.Timeout == 0 && t.Request.v != nil
 	out.BackendTimeout = c.duration(t.PerTry, time.Millisecond, maxDuration, f.Key("perTry"))
 	out.IdleTimeout = c.duration(t.Idle, time.Millisecond, maxDuration, f.Key("idle"))
+	out.AuthTimeout = c.duration(t.Auth, time.Millisecond, maxAuthTimeout, f.Key("auth"))
 	switch {
 	case out.Timeout > 0 && out.Timeout < time.Millisecond:
 		c.add(f.Key("request"), fmt.Sprintf("wants a duration 1ms to 24h, has %q", out.Timeout), `write "0s" for none`)

@@ -55,6 +55,7 @@ type targetRef struct {
 type timeouts struct {
 	Request duration `json:"request"`
 	PerTry  duration `json:"perTry"`
+	Auth    duration `json:"auth"`
 	Idle    duration `json:"idle"`
 	Connect duration `json:"connect"`
 }
