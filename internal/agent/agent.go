@@ -162,8 +162,8 @@ func (a *Agent) startEngine(life context.Context, g *errgroup.Group) error {
 		return err
 	}
 	a.names = newResolver(a.log, a.renew)
-	if a.o.lookupHost != nil {
-		a.names.lookup, a.names.min, a.names.max = a.o.lookupHost, a.o.refresh, 2*a.o.refresh
+	if a.o.dialDNS != nil {
+		a.names.lookup, a.names.min, a.names.max, a.names.ceiling = lookupWith(a.o.dialDNS), a.o.refresh, 2*a.o.refresh, 2*a.o.refresh
 	}
 	g.Go(func() error { return a.names.run(life) })
 	g.Go(func() error {

@@ -16,11 +16,13 @@ import (
 	"github.com/weft-mesh/weft/internal/model"
 )
 
-// How names of endpoints are looked up. The library's resolver does not tell how long an answer holds, so a name is
-// looked up again after 5 s, and ever more rarely as long as its addresses stay the same.
+// How names of endpoints are looked up: again when the answer's TTL is over, though no sooner than after 5 s and no later
+// than after 5 min. Where there is no TTL (the hosts file; a lookup that failed) it is after 5 s, and ever more rarely, up
+// to 30 s, as long as the addresses stay the same.
 const (
 	minRefresh    = 5 * time.Second
 	maxRefresh    = 30 * time.Second
+	maxTTL        = 5 * time.Minute
 	firstAnswer   = time.Second // how long a new snapshot waits for names that were never looked up
 	lookupTimeout = 5 * time.Second
 	maxLookups    = 16   // at a time
@@ -31,11 +33,12 @@ const (
 // resolver looks the names of endpoints up (model.Endpoint.Host) and keeps the last good answer. Its methods may be
 // called from any goroutine; run once.
 type resolver struct {
-	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
-	changed func() // the addresses of a name are others now
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) // and how long it holds; 0: not known
+	changed func()                                                                      // the addresses of a name are others now
 	log     *slog.Logger
 
 	min, max time.Duration // between two looks at a name
+	ceiling  time.Duration // the same by a TTL
 
 	mu    sync.Mutex
 	names map[string]*hostName
@@ -55,10 +58,8 @@ type hostName struct {
 
 func newResolver(log *slog.Logger, changed func()) *resolver {
 	return &resolver{
-		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		},
-		changed: changed, log: log, min: minRefresh, max: maxRefresh, names: map[string]*hostName{}, wake: make(chan struct{}, 1),
+		lookup: lookupWith((&net.Dialer{}).DialContext), changed: changed, log: log,
+		min: minRefresh, max: maxRefresh, ceiling: maxTTL, names: map[string]*hostName{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -116,18 +117,18 @@ func (r *resolver) due(now time.Time, most int) (out []string, wait time.Duratio
 // look looks a name up once.
 func (r *resolver) look(ctx context.Context, name string) {
 	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
-	found, err := r.lookup(bounded, name)
+	found, ttl, err := r.lookup(bounded, name)
 	cancel()
 	if found = usable(found); err == nil && len(found) == 0 {
 		err = errors.New("it has no addresses")
 	}
-	if r.took(name, found, err) && ctx.Err() == nil {
+	if r.took(name, found, ttl, err) && ctx.Err() == nil {
 		r.changed()
 	}
 }
 
-// took keeps an answer, and reports whether the addresses are others than before.
-func (r *resolver) took(name string, found []netip.Addr, err error) (changed bool) {
+// took keeps an answer and how long it holds, and reports whether the addresses are others than before.
+func (r *resolver) took(name string, found []netip.Addr, ttl time.Duration, err error) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.names[name]
@@ -151,8 +152,12 @@ func (r *resolver) took(name string, found []netip.Addr, err error) (changed boo
 			r.log.Warn("an endpoint's name could not be looked up: the last addresses are kept", "name", name, "addresses", len(n.addresses), "error", err)
 		}
 	}
-	// A tenth more or less, so that proxies do not ask together.
-	n.next = time.Now().Add(n.every*9/10 + rand.N(n.every/5+1))
+	wait := n.every*9/10 + rand.N(n.every/5+1) // a tenth more or less, so that proxies do not ask together
+	if err == nil && ttl > 0 {
+		holds := min(max(ttl, r.min), r.ceiling)
+		wait = holds + rand.N(holds/10+1)
+	}
+	n.next = time.Now().Add(wait)
 	select {
 	case <-n.known:
 	default:

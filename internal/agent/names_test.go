@@ -100,12 +100,9 @@ func (s *nameServer) answer(m *dnsmessage.Message) {
 	}
 }
 
-// lookup asks the server as the library does.
-func (s *nameServer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", s.conn.LocalAddr().String())
-	}}
-	return r.LookupNetIP(ctx, "ip", host)
+// dial connects to the server, whichever is asked for.
+func (s *nameServer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "udp", s.conn.LocalAddr().String())
 }
 
 // sayers are programs on one port of some loopback addresses that say which they are.
@@ -204,7 +201,7 @@ func byName(t *testing.T, dns *nameServer, port uint16) (at string) {
 	done := make(chan error, 1)
 	go func() {
 		done <- Run(ctx, Options{
-			Snapshot: file, ID: "load-1", Loops: 2, Ready: w, lookupHost: dns.lookup, refresh: 10 * time.Millisecond,
+			Snapshot: file, ID: "load-1", Loops: 2, Ready: w, dialDNS: dns.dial, refresh: 10 * time.Millisecond,
 			Upstreams: []Upstream{{
 				Service: model.ServiceName{Namespace: "default", Name: "web"}, Port: 80, Listen: netip.MustParseAddrPort("127.0.0.1:0"),
 			}},
@@ -240,7 +237,7 @@ func TestOneOfTheAddresses(t *testing.T) {
 		for _, a := range addresses {
 			all = append(all, netip.MustParseAddr(a))
 		}
-		r.took("a.test", usable(all), err)
+		r.took("a.test", usable(all), 0, err)
 		eps := r.expand(s).Services[0].Endpoints
 		if len(eps) != 1 || eps[0].Host != "" || !strings.HasPrefix(eps[0].ID, "a/") {
 			t.Fatalf("%v", eps)

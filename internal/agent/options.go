@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,8 +58,8 @@ type Options struct {
 	Logger    *slog.Logger
 
 	// For tests: in place of the system's resolver, and of the least time between two looks at a name.
-	lookupHost func(context.Context, string) ([]netip.Addr, error)
-	refresh    time.Duration
+	dialDNS dialer
+	refresh time.Duration
 }
 
 // Upstream is a local listener that stands for a service; see proxy.Upstream.
