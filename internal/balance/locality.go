@@ -22,17 +22,19 @@ const (
 )
 
 // Nearness is how many parts of "region/zone/subzone" the two localities share from the left: 0 to 3. A part that
-// one of them does not know is not shared.
+// one of them does not know is not shared; a region that neither knows is: "/a" is in the zone of "/a".
 func Nearness(client, endpoint string) int {
 	n := 0
-	for n < 3 && client != "" && endpoint != "" {
+	for i := 1; i <= 3 && client != "" && endpoint != ""; i++ {
 		var a, b string
 		a, client, _ = strings.Cut(client, "/")
 		b, endpoint, _ = strings.Cut(endpoint, "/")
-		if a == "" || a != b {
+		if a != b || a == "" && i > 1 {
 			break
 		}
-		n++
+		if a != "" {
+			n = i
+		}
 	}
 	return n
 }
@@ -148,7 +150,7 @@ func rankOf(l *model.Locality, client Client, c *Candidate) rank {
 	if !l.Prefer && len(l.Failover) == 0 {
 		return r
 	}
-	if part(client.Locality, 0) == "" {
+	if part(client.Locality, 0) == "" && part(client.Locality, 1) == "" {
 		r.place = placeUnknown
 		return r
 	}

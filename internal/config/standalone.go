@@ -19,7 +19,8 @@ type StandaloneInput struct {
 	Bind      []netip.Addr // where a Gateway listens that names no addresses; default 127.0.0.1, and ::1 where there is one
 	Now       time.Time    // against which certificates expire; zero: expiry is not looked at
 
-	// Labels are the gateway's, for the selectors of Istio's Gateways. Nil means istio: ingressgateway.
+	// Labels are the gateway's, for the selectors of Istio's Gateways; nil means istio: ingressgateway there. Those of
+	// topology.kubernetes.io say where it is, for policies that prefer near endpoints.
 	Labels map[string]string
 
 	// ReadFile reads the certificates and keys that listeners name by file. Nil: such a file is a problem.
@@ -45,7 +46,7 @@ const classWeft = "weft"
 // resources does not matter.
 func CompileStandalone(in StandaloneInput) *Standalone {
 	c := newStandalone(in, &Standalone{
-		Snapshot: &model.Snapshot{Workload: model.Workload{ID: "gateway"}}, Status: make(map[ResourceKey][]Condition, len(in.Resources)),
+		Snapshot: &model.Snapshot{Workload: model.Workload{ID: "gateway", Labels: in.Labels}}, Status: make(map[ResourceKey][]Condition, len(in.Resources)),
 	})
 	resources := slices.SortedFunc(slices.Values(in.Resources), compareResources)
 	c.index(resources)

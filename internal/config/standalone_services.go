@@ -34,7 +34,7 @@ func (c *standalone) service(name model.ServiceName) model.Service {
 	r := c.services[name]
 	decl := r.body.(*gateway.Service)
 	out := model.Service{Name: name, Upstream: c.serviceUpstream(name)}
-	found := endpoints{}
+	found, places := endpoints{}, c.localities(name)
 	for _, p := range decl.Ports {
 		p.Protocol = c.portProtocol(name, p)
 		out.Ports = append(out.Ports, p.Port)
@@ -46,7 +46,7 @@ func (c *standalone) service(name model.ServiceName) model.Service {
 		if key.protocol == model.UDP || i > 0 && out.Endpoints[i-1].Address == key.at {
 			id += "/" + string(key.protocol) // one address that speaks several
 		}
-		out.Endpoints = append(out.Endpoints, model.Endpoint{ID: id, Address: key.at, Plain: true, Protocol: key.protocol, Ports: found[key]})
+		out.Endpoints = append(out.Endpoints, model.Endpoint{ID: id, Address: key.at, Plain: true, Protocol: key.protocol, Ports: found[key], Locality: places[key.at.Addr()]})
 	}
 	if len(out.Endpoints) == 0 {
 		message, remedy := fmt.Sprintf("service %s has no endpoint that is ready; its requests are answered 503", name), ""
@@ -55,6 +55,27 @@ func (c *standalone) service(name model.ServiceName) model.Service {
 		}
 		at := gateway.Position{Line: r.Line}
 		c.warn(r, at, message, remedy)
+	}
+	return out
+}
+
+// localities are where the addresses of a service are, as far as its slices say so: "region/zone". An address that is meant
+// for the clients of other zones counts as theirs. The region, which slices do not tell, is taken to be the gateway's.
+func (c *standalone) localities(name model.ServiceName) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	region, own := c.in.Labels["topology.kubernetes.io/region"], c.in.Labels["topology.kubernetes.io/zone"]
+	for _, r := range c.slices[name] {
+		for _, e := range r.body.(*gateway.EndpointSlice).Endpoints {
+			zone := e.Zone
+			if len(e.Hints) > 0 {
+				if zone = e.Hints[0]; slices.Contains(e.Hints, own) {
+					zone = own
+				}
+			}
+			if zone != "" && out[e.Address] == "" {
+				out[e.Address] = region + "/" + zone
+			}
+		}
 	}
 	return out
 }

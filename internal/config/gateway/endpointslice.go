@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,12 +38,19 @@ type sliceEndpoint struct {
 		Serving     *bool `json:"serving"`
 		Terminating *bool `json:"terminating"`
 	} `json:"conditions"`
-	Hostname           any `json:"hostname"`
-	TargetRef          any `json:"targetRef"`
-	DeprecatedTopology any `json:"deprecatedTopology"`
-	NodeName           any `json:"nodeName"`
-	Zone               any `json:"zone"`
-	Hints              any `json:"hints"`
+	Hostname           any    `json:"hostname"`
+	TargetRef          any    `json:"targetRef"`
+	DeprecatedTopology any    `json:"deprecatedTopology"`
+	NodeName           any    `json:"nodeName"`
+	Zone               string `json:"zone"`
+	Hints              struct {
+		ForZones []zoneHint `json:"forZones"`
+		ForNodes any        `json:"forNodes"`
+	} `json:"hints"`
+}
+
+type zoneHint struct {
+	Name string `json:"name"`
 }
 
 type slicePort struct {
@@ -73,6 +81,8 @@ type SliceEndpoint struct {
 	Address netip.Addr
 	Ready   bool
 	Leaving bool // it terminates, but serves: used when no endpoint is ready
+	Zone    string
+	Hints   []string // zones whose clients are to use it, wherever it is (KEP-2433)
 }
 
 // ParseEndpointSlice checks an EndpointSlice.
@@ -143,6 +153,11 @@ func (c *checker) sliceEndpoint(in *sliceEndpoint, kind string, f *document.Fiel
 	c.atMost(len(in.Addresses), maxEndpointAddresses, "addresses", addresses)
 	ready := deref(in.Conditions.Ready, true)
 	leaving := deref(in.Conditions.Serving, ready) && deref(in.Conditions.Terminating, false)
+	var hints []string
+	for _, h := range in.Hints.ForZones {
+		hints = append(hints, c.zone(h.Name, f.Key("hints").Key("forZones")))
+	}
+	zone := c.zone(in.Zone, f.Key("zone"))
 	var out []SliceEndpoint
 	for i, s := range in.Addresses {
 		ip, err := netip.ParseAddr(s)
@@ -154,7 +169,15 @@ func (c *checker) sliceEndpoint(in *sliceEndpoint, kind string, f *document.Fiel
 			c.add(addresses.Index(i), fmt.Sprintf("%s cannot be connected to", ip), "write the address of one endpoint")
 			continue
 		}
-		out = append(out, SliceEndpoint{Address: ip, Ready: ready, Leaving: leaving})
+		out = append(out, SliceEndpoint{Address: ip, Ready: ready, Leaving: leaving, Zone: zone, Hints: hints})
 	}
 	return out
+}
+
+// zone checks the name of a zone: what follows a slash would be a part of it.
+func (c *checker) zone(s string, f *document.Field) string {
+	if strings.Contains(s, "/") {
+		c.add(f, fmt.Sprintf("%q is no name of a zone", clip(s)), "a zone has no / in its name")
+	}
+	return s
 }
