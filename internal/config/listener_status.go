@@ -1,5 +1,7 @@
 package config
 
+import "maps"
+
 // ListenerStatus is what became of a listener of a Gateway or ListenerSet (Gateway API, ListenerStatus).
 type ListenerStatus struct {
 	Name       string
@@ -35,7 +37,7 @@ func (g *gate) status() ListenerStatus {
 	if g.closed {
 		dead = append(dead, failure{ReasonInvalid, "the listener is not served"})
 	}
-	routes := map[ResourceKey]bool{}
+	routes := maps.Clone(g.waiting)
 	for i := range g.rules {
 		ref := &g.rules[i].Ref
 		routes[ResourceKey{ref.Kind, ref.Namespace, ref.Name}] = true

@@ -35,11 +35,12 @@ type gate struct {
 	clientMode   model.ClientMode
 	clientChecks *model.ClientChecks
 	rules        []model.Rule
-	clients      *model.ProxyClients // whose connections begin with a header of the PROXY protocol
-	bad          []failure           // why it is not accepted, besides conflicts
-	refs         []failure           // references that do not resolve
-	conflicts    []failure           // listeners it cannot share its port with
-	closed       bool                // conflicted, or TLS without a certificate: not served
+	waiting      map[ResourceKey]bool // routes that are attached, while an older one takes all
+	clients      *model.ProxyClients  // whose connections begin with a header of the PROXY protocol
+	bad          []failure            // why it is not accepted, besides conflicts
+	refs         []failure            // references that do not resolve
+	conflicts    []failure            // listeners it cannot share its port with
+	closed       bool                 // conflicted, or TLS without a certificate: not served
 
 	selector labels.Selector // of namespaces whose routes may attach; nil unless the listener has one
 }
@@ -74,7 +75,7 @@ func (c *standalone) gateway(r *Resource, spec *gateway.Gateway) {
 func (c *standalone) open(e *edge, listeners []gateway.Listener) {
 	c.order = append(c.order, e)
 	for i := range listeners {
-		g := &gate{edge: e, spec: &listeners[i], selector: selectorOf(listeners[i].Admission)}
+		g := &gate{edge: e, spec: &listeners[i], waiting: map[ResourceKey]bool{}, selector: selectorOf(listeners[i].Admission)}
 		for _, ip := range c.addressesOf(e.spec) {
 			g.addresses = append(g.addresses, bound{netip.AddrPortFrom(ip.ip, g.spec.Port), ip.optional})
 		}

@@ -95,6 +95,11 @@ func (c *standalone) attach(r *Resource, route *gateway.Route, p gateway.Gateway
 			continue
 		}
 		taken = true
+		if first, ok := c.full[g]; ok && first != r.Key {
+			g.waiting[r.Key] = true
+			c.warn(r, p.At, fmt.Sprintf("the %s of listener %s go to %s, which is older: this route has no effect there", carriedBy(g), g.name(), first), "one route is all it takes")
+			continue
+		}
 		if !attached[g] {
 			attached[g] = true
 			g.take(rules, hosts)
@@ -121,14 +126,9 @@ func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hos
 			c.admissionRemedy(g.spec.Admission, key.Namespace)
 	}
 	if key.Kind == "TCPRoute" || key.Kind == kindUDPRoute {
-		if first, ok := c.full[g]; ok && first != key {
-			what := "connections"
-			if g.spec.Kind.Datagrams() {
-				what = "datagrams"
-			}
-			return nil, &failure{ReasonNotAllowedByListeners, fmt.Sprintf("the %s of listener %s go to %s already", what, g.name(), first)}, "one route is all it takes"
+		if _, ok := c.full[g]; !ok {
+			c.full[g] = key
 		}
-		c.full[g] = key
 		return nil, nil, ""
 	}
 	hosts, ok := commonHosts(route.Hostnames, g.spec.Hostname)
@@ -141,6 +141,14 @@ func (c *standalone) admits(g *gate, key ResourceKey, route *gateway.Route) (hos
 			"HTTPRoutes and GRPCRoutes share no host name of a listener: give them different hostnames"
 	}
 	return hosts, nil, ""
+}
+
+// carriedBy is what a listener that knows no host names carries.
+func carriedBy(g *gate) string {
+	if g.spec.Kind.Datagrams() {
+		return "datagrams"
+	}
+	return "connections"
 }
 
 // take adds rules for hosts.

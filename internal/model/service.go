@@ -65,7 +65,7 @@ func ParseProtocol(s string) (Protocol, error) {
 		return Auto, nil
 	case "h2c", "h2", "kubernetes.io/h2c":
 		return HTTP2, nil
-	case "http1", "http/1.1":
+	case "http1", "http/1.1", "https", "kubernetes.io/ws", "kubernetes.io/wss": // TLS is a policy of its own; a WebSocket begins as HTTP/1.1 (KEP-3726)
 		return HTTP, nil
 	}
 	return Auto, fmt.Errorf("unknown protocol %q; known are http, http2, grpc, tcp, auto", clip(s, 40))

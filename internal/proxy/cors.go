@@ -46,6 +46,9 @@ func (x *exchange) preflight(c *corsPolicy) bool {
 		if c.maxAge != "" {
 			h.Add("access-control-max-age", c.maxAge)
 		}
+		if c.expose != "" { // of no use to browsers here, and what the Gateway API's conformance tests want
+			h.Set("access-control-expose-headers", c.expose)
+		}
 	}
 	x.made = true
 	return true
