@@ -150,7 +150,7 @@ func entryEndpoints(n model.ServiceName, e *istio.ServiceEntry, from []*istio.En
 	for _, w := range from {
 		for _, p := range e.Ports {
 			number := cmp.Or(w.Ports[p.Name], p.Target, p.Number)
-			key := entryKey{endpointKey{netip.AddrPortFrom(w.Address, number), p.Protocol}, ""}
+			key := entryKey{endpointKey{at: netip.AddrPortFrom(w.Address, number), protocol: p.Protocol}, ""}
 			place := key.at.String()
 			if w.Host != "" {
 				place = fmt.Sprintf("%s:%d", w.Host, number)

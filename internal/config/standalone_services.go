@@ -43,6 +43,9 @@ func (c *standalone) service(name model.ServiceName) model.Service {
 	c.warnUnused(name, decl)
 	for i, key := range slices.SortedFunc(maps.Keys(found), compareEndpoints) {
 		id := key.at.String()
+		if key.tls != "" {
+			id += "/" + key.tls
+		}
 		if key.protocol == model.UDP || i > 0 && out.Endpoints[i-1].Address == key.at {
 			id += "/" + string(key.protocol) // one address that speaks several
 		}
@@ -102,14 +105,15 @@ func (c *standalone) portProtocol(name model.ServiceName, p gateway.ServicePort)
 // endpoints are the service ports that each endpoint serves.
 type endpoints map[endpointKey][]uint16
 
-// endpointKey tells endpoints apart: service ports with the same target share one.
+// endpointKey tells endpoints apart: service ports with the same target share one, unless a port has TLS of its own.
 type endpointKey struct {
 	at       netip.AddrPort
 	protocol model.Protocol
+	tls      string // the port
 }
 
 func compareEndpoints(a, b endpointKey) int {
-	return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.protocol, b.protocol))
+	return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.tls, b.tls))
 }
 
 // portEndpoints adds the endpoints of a port: the ready ones; if there is none, those that still serve though
@@ -136,8 +140,12 @@ func (c *standalone) portEndpoints(name model.ServiceName, p gateway.ServicePort
 	if len(ready) == 0 {
 		ready = leaving
 	}
+	own := ""
+	if p.Name != "" && p.Protocol != model.UDP && c.tls[tlsPort{name, p.Name}] != nil {
+		own = p.Name
+	}
 	for _, at := range ready {
-		key := endpointKey{at, p.Protocol}
+		key := endpointKey{at, p.Protocol, own}
 		if !slices.Contains(into[key], p.Number) {
 			into[key] = append(into[key], p.Number)
 		}
