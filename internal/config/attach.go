@@ -57,6 +57,17 @@ func routeRank(kind string) int {
 // ranksHTTP is the lowest rank of the kinds that route HTTP.
 const ranksHTTP = 3
 
+// layerOf is what the rules of a kind of route are for.
+func layerOf(kind string) model.Layer {
+	switch kind {
+	case "TLSRoute":
+		return model.ServerNames
+	case "TCPRoute":
+		return model.Bytes
+	}
+	return model.Requests
+}
+
 // collectGrants files the ReferenceGrants by namespace.
 func (c *compiler) collectGrants(resources []Resource) {
 	for i := range resources {
@@ -129,7 +140,7 @@ func (c *compiler) settle() {
 func (c *compiler) merge(s *model.Service, all []*attachment) (out []model.Rule) {
 	add := func(a *attachment, port uint16) {
 		for _, rule := range a.route.rules {
-			rule.Port = port
+			rule.Port, rule.Layer = port, layerOf(a.route.resource.Key.Kind)
 			out = append(out, rule)
 		}
 	}

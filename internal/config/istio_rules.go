@@ -29,7 +29,6 @@ func (c *istioCompiler) meshRules(r *Resource, v *istio.VirtualService, s *model
 			out = append(out, c.place(route, rule, s)...)
 		}
 	}
-	// Rules for connections name their port where there are both kinds, so they stand first and take nothing else.
 	return append(c.streams(m, r, v, s), out...)
 }
 
@@ -211,8 +210,8 @@ func nearestSubset(d *istio.DestinationRule, name string) string {
 	return document.DidYouMean(name, names)
 }
 
-// streams returns the rules for connections that are not HTTP: on each port of the service that is TCP, or on all of
-// them where the VirtualService has no rules for HTTP.
+// streams returns the rules for connections that are not HTTP. Ports that are declared to carry HTTP have none (Istio,
+// VirtualService.tcp: "for all ports that are not HTTP").
 func (c *istioCompiler) streams(x istioResolver, r *Resource, v *istio.VirtualService, s *model.Service) (out []model.Rule) {
 	for i := range v.Streams {
 		route := &v.Streams[i]
@@ -225,19 +224,31 @@ func (c *istioCompiler) streams(x istioResolver, r *Resource, v *istio.VirtualSe
 		}
 		rule := sourced(route)
 		rule.Backends = resolveBackends(x, r, v.Namespace, rule.Backends, route.Backends)
-		if len(v.HTTP) == 0 {
+		if rule.Layer = model.ServerNames; !route.TLS {
+			rule.Layer = model.Bytes
+		}
+		if !slices.ContainsFunc(s.Ports, carriesHTTP) {
 			out = append(out, rule)
 			continue
 		}
+		before := len(out)
 		for _, p := range s.Ports {
-			if p.Protocol == model.TCP && (rule.Port == 0 || rule.Port == p.Number) {
+			if !carriesHTTP(p) && (rule.Port == 0 || rule.Port == p.Number) {
 				one := rule
 				one.Port = p.Number
 				out = append(out, one)
 			}
 		}
+		if len(out) == before {
+			c.warnOnce(r, gateway.Position{Line: rule.Ref.Line}, fmt.Sprintf("rule %d for connections has no effect: the ports of service %s that it is for carry HTTP", rule.Ref.Rule, s.Name), "route them by http, or declare the port to carry tcp")
+		}
 	}
 	return out
+}
+
+// carriesHTTP reports whether a port is declared to carry HTTP.
+func carriesHTTP(p model.Port) bool {
+	return p.Protocol == model.HTTP || p.Protocol == model.HTTP2 || p.Protocol == model.GRPC
 }
 
 // sourced returns the rule of a route for connections, with its conditions on the client and on addresses.

@@ -169,8 +169,14 @@ func (e *explanation) decide(name model.ServiceName, port uint16, h *message.Hea
 		why = fmt.Sprintf("address %s, port %d", s.VIP, port)
 	}
 	e.step("resolve", true, "service "+name.String(), why, model.RuleRef{})
-	if len(s.Rules) == 0 {
-		e.step("route", true, "default", "the service has no rules: straight to its endpoints", model.RuleRef{})
+	chosen, found := e.match(&s, port, h)
+	switch {
+	case !found:
+		why := "the service has no rules: straight to its endpoints"
+		if len(s.Rules) > 0 {
+			why = "no rule of the service is for it: straight to its endpoints"
+		}
+		e.step("route", true, "default", why, model.RuleRef{})
 		e.policy(s.Policy)
 		up := s.Upstream.OfPort(port)
 		e.upstream(&s, up)
@@ -178,33 +184,53 @@ func (e *explanation) decide(name model.ServiceName, port uint16, h *message.Hea
 			e.out.Outcome = "sent to " + name.String()
 		}
 		return
-	}
-	table, err := route.CompileWith(s.Rules, route.Options{Ordered: s.Ordered, Client: e.client})
-	if err != nil {
-		e.step("route", false, name.String(), err.Error(), model.RuleRef{})
-		return
-	}
-	chosen := -1
-	for _, v := range table.ExplainBetween(h, port, &route.Ends{To: s.VIP}) {
-		if v.Chosen {
-			chosen = v.Rule
-		}
-		e.step("route", v.Chosen, v.Ref.String(), v.Reason, v.Ref)
-	}
-	if chosen < 0 {
+	case chosen == nil && e.out.Outcome == "":
 		e.out.Outcome = "404: the service has rules and none matches"
 		return
+	case chosen == nil:
+		return
 	}
-	policy := model.MergePolicy(s.Rules[chosen].Policy, s.Policy)
+	policy := model.MergePolicy(chosen.Policy, s.Policy)
 	e.patience = authPatience(policy)
-	if e.rule(&s.Rules[chosen]) {
+	if e.rule(chosen) {
 		return
 	}
 	e.policy(policy)
-	e.backends(&s.Rules[chosen], port)
+	e.backends(chosen, port)
 	if e.out.Outcome == "" {
-		e.out.Outcome = "sent by " + s.Rules[chosen].Ref.String()
+		e.out.Outcome = "sent by " + chosen.Ref.String()
 	}
+}
+
+// match shows the rules for a port and returns the one that is chosen: of those for requests, or for bytes where the port
+// is declared to carry them or has no others. found is false when it goes to the service: no rule for
+// requests is for the port, and none for bytes takes it.
+func (e *explanation) match(s *model.Service, port uint16, h *message.Head) (chosen *model.Rule, found bool) {
+	layers := []model.Layer{model.Requests, model.Bytes}
+	if p, ok := s.Port(port); ok && p.Protocol == model.TCP {
+		layers = layers[1:]
+	}
+	for _, layer := range layers {
+		table, err := route.CompileWith(s.Rules, route.Options{Ordered: s.Ordered, Layer: layer, Client: e.client})
+		if err != nil {
+			e.step("route", false, s.Name.String(), err.Error(), model.RuleRef{})
+			e.out.Outcome = "unknown: the rules cannot be read"
+			return nil, true
+		}
+		if !table.Has(port) {
+			continue
+		}
+		for _, v := range table.ExplainBetween(h, port, &route.Ends{To: s.VIP}) {
+			if v.Chosen {
+				chosen = &s.Rules[v.Rule]
+			}
+			e.step("route", v.Chosen, v.Ref.String(), v.Reason, v.Ref)
+		}
+		if chosen != nil || layer == model.Requests {
+			return chosen, true
+		}
+	}
+	return nil, false
 }
 
 // authPatience is how long a policy lets an authorization service take; 0 where it says nothing.

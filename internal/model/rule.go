@@ -30,6 +30,7 @@ func (r RuleRef) String() string {
 // Rule is what to do with requests that match any of its Matches.
 type Rule struct {
 	Ref      RuleRef   `json:"ref"`
+	Layer    Layer     `json:"layer,omitempty"`   // of a service's rules; those of a listener are all of its own
 	Port     uint16    `json:"port,omitempty"`    // only on this service port; 0 means every port
 	Hosts    []string  `json:"hosts,omitempty"`   // only for these authorities ("*.x" allowed); none means any
 	Matches  []Match   `json:"matches,omitempty"` // none means every request
@@ -39,6 +40,16 @@ type Rule struct {
 	Policy   *Policy   `json:"policy,omitempty"`   // its fields stand before those of the service asked for
 	Backends []Backend `json:"backends,omitempty"` // none means: answer 500
 }
+
+// Layer is what a rule of a service routes.
+type Layer string
+
+// The layers. On a port for which there is no rule of a layer, its traffic goes to the service.
+const (
+	Requests    Layer = ""    // HTTP requests
+	ServerNames Layer = "tls" // connections of TLS by their server names, which are the rule's hosts
+	Bytes       Layer = "tcp" // connections that carry anything else
+)
 
 // Match is a condition on a request; all its parts must hold. A part left out holds.
 type Match struct {

@@ -92,7 +92,7 @@ func compile(s *model.Snapshot, since map[endpointKey]time.Time, last *config) (
 	c.sendOut(s.Services)
 	for i := range s.Services {
 		m := &s.Services[i]
-		table, err := c.table(m.Rules, m.Ordered)
+		table, err := c.table(m.Rules, m.Ordered, model.Requests)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", m.Name, err)
 		}
@@ -202,9 +202,9 @@ func (c *config) resolveBackend(b *backend, policy *model.Policy) (err error) {
 	return err
 }
 
-// table compiles rules for the workload's requests.
-func (c *config) table(rules []model.Rule, ordered bool) (*route.Table, error) {
-	return route.CompileWith(rules, route.Options{Ordered: ordered, Client: &c.snapshot.Workload})
+// table compiles the rules of a layer for the workload's traffic.
+func (c *config) table(rules []model.Rule, ordered bool, layer model.Layer) (*route.Table, error) {
+	return route.CompileWith(rules, route.Options{Ordered: ordered, Layer: layer, Client: &c.snapshot.Workload})
 }
 
 // clientPolicy is what of a service's policy its clients' proxies see to. Its rate limits are the servers' proxies'

@@ -18,11 +18,11 @@ func introducing(t *testing.T, who string) netip.AddrPort {
 	return rawProgram(t, func(c *net.TCPConn, _ *bufio.Reader) { fmt.Fprint(c, who) })
 }
 
-// addressed are rules for connections: from 127.0.0.9 to a, those to 198.51.100.0/24 or 127.0.0.6 to b.
-func addressed() []model.Rule {
+// addressed are rules for connections, of a service or, without a layer, of a listener: from 127.0.0.9 to a, those to 198.51.100.0/24 or 127.0.0.6 to b.
+func addressed(layer model.Layer) []model.Rule {
 	rule := func(to string, m model.MoreMatch) model.Rule {
 		return model.Rule{
-			Ref: model.RuleRef{Kind: "VirtualService", Namespace: "default", Name: to}, Matches: []model.Match{{More: &m}},
+			Ref: model.RuleRef{Kind: "VirtualService", Namespace: "default", Name: to}, Layer: layer, Matches: []model.Match{{More: &m}},
 			Backends: []model.Backend{{Service: name(to), Port: 7000, Weight: 1}},
 		}
 	}
@@ -72,7 +72,7 @@ func TestConnectionsByAddress(t *testing.T) {
 	services := addressedServices(t)
 	for i := range services[2:] {
 		s := &services[2+i]
-		s.Rules, s.Ordered, s.VIP = addressed(), true, netip.MustParseAddr([]string{"198.51.100.7", "203.0.113.7"}[i])
+		s.Rules, s.Ordered, s.VIP = addressed(model.Bytes), true, netip.MustParseAddr([]string{"198.51.100.7", "203.0.113.7"}[i])
 	}
 	l.apply(e, &model.Snapshot{Workload: model.Workload{ID: "load-1", Service: name("load")}, Services: services})
 	front, far := e.Addrs().Upstreams[0], e.Addrs().Upstreams[1]
@@ -91,7 +91,7 @@ func TestConnectionsByAddress(t *testing.T) {
 // to; what no rule is for is closed.
 func TestGatewayByAddress(t *testing.T) {
 	l := newLab(t)
-	rules := addressed()
+	rules := addressed("")
 	socket := func(at string) model.Socket {
 		return model.Socket{Address: netip.MustParseAddrPort(at), Kind: model.SocketTCP, Listeners: []model.Listener{{Name: "tcp", Rules: rules, Ordered: true}}}
 	}
@@ -120,7 +120,7 @@ func TestServerNamesByAddress(t *testing.T) {
 	front := &services[2]
 	front.Ordered, front.VIP = true, netip.MustParseAddr("203.0.113.7")
 	for i, to := range []string{"a", "b"} {
-		r := addressed()[2]
+		r := addressed(model.ServerNames)[2]
 		r.Hosts, r.Backends = []string{"x.example"}, []model.Backend{{Service: name(to), Port: 7000, Weight: 1}}
 		if i == 1 {
 			r.Matches = nil

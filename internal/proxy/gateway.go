@@ -92,7 +92,7 @@ func (c *config) compileListener(m *model.Listener, kind model.SocketKind) (*gat
 		return nil, fmt.Errorf("TLS without a certificate")
 	}
 	var err error
-	if ln.table, err = c.table(m.Rules, m.Ordered); err != nil {
+	if ln.table, err = c.table(m.Rules, m.Ordered, model.Requests); err != nil {
 		return nil, err
 	}
 	ln.rules, err = c.resolve(m.Rules, nil)

@@ -32,29 +32,35 @@ func (x *exchange) route() *Failure {
 		return x.routeBytes()
 	}
 	i, match, ok := x.ruleIn(x.service.table, x.req)
+	if !ok && !x.service.table.Has(x.port) {
+		return x.takeBytes() // no rule is for requests on the port
+	}
 	if !ok {
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no rule of service %s matches the request", x.service.Name)}
 	}
 	return x.take(x.service.rules[i], match)
 }
 
-// routeBytes takes the first rule for connections of bytes on the port: one of a TCPRoute, or any where the port is
-// declared to carry TCP. Connections of TLS go by their server names first, where the service has rules for them.
+// routeBytes routes a connection of bytes: one of TLS by its server name, where the service has rules for names.
 func (x *exchange) routeBytes() *Failure {
 	if found, f := x.routeName(); found {
 		return f
 	}
-	port, _ := x.service.Port(x.port)
-	r := x.firstFor(x.service.rules, func(r *rule) bool {
-		if r.Port != 0 && r.Port != x.port || len(r.Hosts) > 0 {
-			return false
-		}
-		return r.Ref.Kind == "TCPRoute" || port.Protocol == model.TCP && r.Ref.Kind != "HTTPRoute" && r.Ref.Kind != "GRPCRoute"
-	})
-	if r != nil {
-		return x.take(r, -1)
+	if f := x.takeBytes(); f != nil || x.rule != nil {
+		return f
 	}
 	return x.nameless()
+}
+
+// takeBytes takes the first rule for connections of bytes on the port, if there is one.
+func (x *exchange) takeBytes() *Failure {
+	r := x.firstFor(x.service.rules, func(r *rule) bool {
+		return r.Layer == model.Bytes && (r.Port == 0 || r.Port == x.port)
+	})
+	if r == nil {
+		return nil
+	}
+	return x.take(r, -1)
 }
 
 // aim sets who is to answer, on which port. The endpoints are those of the present configuration, even if another is

@@ -23,17 +23,12 @@ type nameTable struct {
 	strict bool // a name that no rule has is refused, as a request that no rule matches
 }
 
-// forNames reports whether a rule of a service is for server names.
-func forNames(r *model.Rule) bool {
-	return len(r.Hosts) > 0 && (r.Ref.Kind == "TLSRoute" || r.Ref.Kind == "VirtualService")
-}
-
 // compileNames builds the table of a service's rules for server names; nil when it has none.
 func (c *config) compileNames(s *service) (*nameTable, error) {
 	t := &nameTable{}
 	var rules []model.Rule
 	for _, r := range s.rules {
-		if forNames(r.Rule) {
+		if r.Layer == model.ServerNames {
 			rules, t.rules = append(rules, *r.Rule), append(t.rules, r)
 			t.strict = t.strict || r.Ref.Kind == "TLSRoute"
 		}
@@ -42,7 +37,7 @@ func (c *config) compileNames(s *service) (*nameTable, error) {
 		return nil, nil
 	}
 	var err error
-	t.table, err = c.table(rules, s.Ordered)
+	t.table, err = c.table(rules, s.Ordered, model.ServerNames)
 	return t, err
 }
 

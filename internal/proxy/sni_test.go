@@ -28,7 +28,7 @@ func (l *lab) named(kind string, protocol model.Protocol, front netip.AddrPort, 
 	}})
 	rule := func(service, host string) model.Rule {
 		return model.Rule{
-			Ref: model.RuleRef{Kind: kind, Namespace: "default", Name: service}, Port: 443, Hosts: []string{host},
+			Ref: model.RuleRef{Kind: kind, Namespace: "default", Name: service}, Layer: model.ServerNames, Port: 443, Hosts: []string{host},
 			Backends: []model.Backend{{Service: name(service), Port: 443, Weight: 1}},
 		}
 	}
@@ -141,7 +141,7 @@ func TestServerNamesBeforeBytes(t *testing.T) {
 	nobody := rawProgram(t, func(c *net.TCPConn, _ *bufio.Reader) { _, _ = io.WriteString(c, "the service") })
 	l := newLab(t)
 	at := l.named("VirtualService", model.TCP, nobody, model.Rule{
-		Ref:      model.RuleRef{Kind: "VirtualService", Namespace: "default", Name: "bytes"},
+		Ref: model.RuleRef{Kind: "VirtualService", Namespace: "default", Name: "bytes"}, Layer: model.Bytes,
 		Backends: []model.Backend{{Service: name("a"), Port: 443, Weight: 1}},
 	})
 	resp, err := tlsClient(t, at, "c.example", false).Get("https://c.example/")

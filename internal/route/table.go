@@ -26,6 +26,9 @@ type Options struct {
 	// that any rule names goes first all the same, and hides the rules of less specific ones (as Envoy's virtual hosts).
 	Ordered bool
 
+	// Layer is whose rules the table has; those of the others are left out.
+	Layer model.Layer
+
 	// Client is who makes the requests: conditions on the source are decided for it, once. For nil they do not hold.
 	Client *model.Workload
 }
@@ -39,7 +42,9 @@ func Compile(rules []model.Rule) (*Table, error) { return CompileWith(rules, Opt
 func CompileWith(rules []model.Rule, o Options) (*Table, error) {
 	t := &Table{refs: make([]model.RuleRef, len(rules)), ordered: o.Ordered}
 	for i := range rules {
-		t.refs[i] = rules[i].Ref
+		if t.refs[i] = rules[i].Ref; rules[i].Layer != o.Layer {
+			continue
+		}
 		cs, err := ruleCandidates(&rules[i], i)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ruleName(rules[i].Ref, i), err)
@@ -99,6 +104,11 @@ func (t *Table) find(h *message.Head, port uint16, e *Ends) *candidate {
 		return t.hosts.any.find(&r)
 	}
 	return t.hosts.find(&r)
+}
+
+// Has reports whether any rule of the table is for a port. Its cost grows with the number of rules.
+func (t *Table) Has(port uint16) bool {
+	return slices.ContainsFunc(t.order, func(c *candidate) bool { return c.port == 0 || c.port == port })
 }
 
 func ruleName(ref model.RuleRef, i int) string {

@@ -17,7 +17,7 @@ func RefToWire(r model.RuleRef) *discoveryv1.RuleRef {
 
 func ruleToWire(r *model.Rule) *discoveryv1.Rule {
 	w := &discoveryv1.Rule{
-		Ref: RefToWire(r.Ref), Port: uint32(r.Port), Hosts: r.Hosts,
+		Ref: RefToWire(r.Ref), Layer: string(r.Layer), Port: uint32(r.Port), Hosts: r.Hosts,
 		Request: modToWire(r.Request), Response: modToWire(r.Response),
 		Filters: jsonToWire(&r.Filters, r.Filters.IsZero()), Policy: jsonToWire(r.Policy, r.Policy == nil),
 	}
@@ -46,10 +46,15 @@ func ruleFromWire(w *discoveryv1.Rule) (model.Rule, error) {
 			Kind: ref.GetKind(), Namespace: ref.GetNamespace(), Name: ref.GetName(),
 			Rule: int(ref.GetRule()), File: ref.GetFile(), Line: int(ref.GetLine()),
 		},
-		Hosts:   w.GetHosts(),
+		Hosts: w.GetHosts(), Layer: model.Layer(w.GetLayer()),
 		Request: modFromWire(w.GetRequest()), Response: modFromWire(w.GetResponse()),
 	}
 	var err error
+	switch r.Layer {
+	case model.Requests, model.ServerNames, model.Bytes:
+	default:
+		return r, fmt.Errorf("unknown layer %q", r.Layer)
+	}
 	if r.Port, err = port16(w.GetPort()); err != nil {
 		return r, err
 	}

@@ -1723,6 +1723,7 @@ type Rule struct {
 	Backends      []*Backend             `protobuf:"bytes,7,rep,name=backends,proto3" json:"backends,omitempty"`
 	Filters       []byte                 `protobuf:"bytes,8,opt,name=filters,proto3" json:"filters,omitempty"` // JSON
 	Policy        []byte                 `protobuf:"bytes,9,opt,name=policy,proto3" json:"policy,omitempty"`   // JSON
+	Layer         string                 `protobuf:"bytes,10,opt,name=layer,proto3" json:"layer,omitempty"`    // "" for requests, "tls" for server names, "tcp" for bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1818,6 +1819,13 @@ func (x *Rule) GetPolicy() []byte {
 		return x.Policy
 	}
 	return nil
+}
+
+func (x *Rule) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
 }
 
 type RuleRef struct {
@@ -3690,7 +3698,7 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\aordered\x18\a \x01(\bR\aordered\":\n" +
 	"\x04Port\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\tR\bprotocol\"\xee\x02\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\"\x84\x03\n" +
 	"\x04Rule\x12,\n" +
 	"\x03ref\x18\x01 \x01(\v2\x1a.weft.discovery.v1.RuleRefR\x03ref\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
@@ -3700,7 +3708,9 @@ const file_weft_discovery_v1_discovery_proto_rawDesc = "" +
 	"\bresponse\x18\x06 \x01(\v2\x1c.weft.discovery.v1.HeaderModR\bresponse\x126\n" +
 	"\bbackends\x18\a \x03(\v2\x1a.weft.discovery.v1.BackendR\bbackends\x12\x18\n" +
 	"\afilters\x18\b \x01(\fR\afilters\x12\x16\n" +
-	"\x06policy\x18\t \x01(\fR\x06policy\"\x8b\x01\n" +
+	"\x06policy\x18\t \x01(\fR\x06policy\x12\x14\n" +
+	"\x05layer\x18\n" +
+	" \x01(\tR\x05layer\"\x8b\x01\n" +
 	"\aRuleRef\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
