@@ -128,7 +128,7 @@ func (a *App) printSockets(s *model.Snapshot) {
 			case host == "":
 				host = "any host"
 			}
-			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.Kind, host, plural(len(ln.Rules), "rule")))
+			a.printf("%s\n", fmt.Sprintf("listening on %s: %s (%s), %s, %s", socket.Address, ln.Name, socket.KindOf(&ln), host, plural(len(ln.Rules), "rule")))
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // fill gives a listener the rules of the VirtualServices that are bound to its gateway and have a host of its.
-func (e *istioEdge) fill(socket *istioSocket, ln *istioListener) {
+func (e *istioEdge) fill(ln *istioListener) {
 	for _, s := range ln.servers {
 		if s.server.Redirect {
 			ref := model.RuleRef{
@@ -26,21 +26,21 @@ func (e *istioEdge) fill(socket *istioSocket, ln *istioListener) {
 	for _, r := range e.virtual {
 		v := r.body.(*istio.VirtualService)
 		for _, s := range ln.servers {
-			hosts, ok := e.hosts(v, s, ln.Hostname, socket.kind)
+			hosts, ok := e.hosts(v, s, ln.Hostname, ln.kind())
 			if !ok {
 				continue
 			}
-			if socket.kind.HTTP() {
+			if ln.kind().HTTP() {
 				e.http(r, v, s, ln, hosts)
-			} else if socket.kind == model.SocketPassthrough {
+			} else if ln.kind() == model.SocketPassthrough {
 				e.passthrough(r, v, s, ln)
 			} else {
 				e.stream(r, v, s, ln)
 			}
 		}
 	}
-	e.fillDefault(socket, ln)
-	if len(ln.Rules) == 0 && !socket.kind.HTTP() {
+	e.fillDefault(ln)
+	if len(ln.Rules) == 0 && !ln.kind().HTTP() {
 		s := ln.servers[0]
 		e.warn(s.resource, s.server.At, fmt.Sprintf("listener %s has no rule: its connections are closed", ln.Name), "bind a VirtualService with tcp routes to the Gateway")
 	}

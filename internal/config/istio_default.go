@@ -9,13 +9,13 @@ import (
 
 // fillDefault gives a listener the rule for what no VirtualService takes (Istio, Server.defaultEndpoint): that of the
 // first server that has an endpoint for it. Of each host for which there are rules it is the last, and those of all others.
-func (e *istioEdge) fillDefault(socket *istioSocket, ln *istioListener) {
+func (e *istioEdge) fillDefault(ln *istioListener) {
 	i := slices.IndexFunc(ln.servers, func(s istioServer) bool { return s.server.Default.IsValid() })
 	if i < 0 {
 		return
 	}
 	s := ln.servers[i]
-	name := e.defaultService(socket, s)
+	name := e.defaultService(ln, s)
 	rule := model.Rule{
 		Ref: model.RuleRef{
 			Kind: "Gateway", Namespace: s.resource.Key.Namespace, Name: s.resource.Key.Name, File: s.resource.File, Line: s.server.At.Line,
@@ -41,12 +41,12 @@ func (e *istioEdge) fillDefault(socket *istioSocket, ln *istioListener) {
 
 // defaultService is the service that an endpoint of the loopback is the only one of. No document can name it, for it has
 // a colon.
-func (e *istioEdge) defaultService(socket *istioSocket, s istioServer) model.ServiceName {
+func (e *istioEdge) defaultService(ln *istioListener, s istioServer) model.ServiceName {
 	protocol := model.TCP
 	switch {
-	case socket.kind.HTTP() && s.server.HTTP2:
+	case ln.kind().HTTP() && s.server.HTTP2:
 		protocol = model.HTTP2
-	case socket.kind.HTTP():
+	case ln.kind().HTTP():
 		protocol = model.HTTP
 	}
 	at := s.server.Default

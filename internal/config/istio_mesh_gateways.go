@@ -184,14 +184,14 @@ func hasAll(labels, selector map[string]string) bool {
 // joinSockets adds to a socket the listeners of another one at the same address, of Gateways with another selector.
 // Of two for one host the first stays, with the rules of both where they are for HTTP.
 func joinSockets(into, from *model.Socket) {
-	if into.Kind != from.Kind || into.Mesh != from.Mesh {
+	if into.Mesh != from.Mesh || into.Kind != from.Kind && (into.Mesh || !mix(into.Kind, from.Kind)) {
 		return
 	}
 	for _, ln := range from.Listeners {
 		i := slices.IndexFunc(into.Listeners, func(have model.Listener) bool { return have.Hostname == ln.Hostname })
 		switch {
 		case i < 0:
-			into.Listeners = append(into.Listeners, ln)
+			into.Add(ln, from.KindOf(&ln))
 		case into.Kind == model.SocketHTTP:
 			into.Listeners[i].Rules = append(slices.Clip(into.Listeners[i].Rules), ln.Rules...)
 		}

@@ -42,6 +42,9 @@ type istioListener struct {
 	servers []istioServer
 }
 
+// kind is what the listener's servers speak.
+func (ln *istioListener) kind() model.SocketKind { return ln.servers[0].server.Kind }
+
 // istioServer is a server of a Gateway as it is seen by one listener.
 type istioServer struct {
 	resource  *Resource
@@ -107,7 +110,7 @@ func (e *istioEdge) fillAll() {
 	for _, at := range slices.SortedFunc(maps.Keys(e.sockets), netip.AddrPort.Compare) {
 		s := e.sockets[at]
 		for _, host := range slices.Sorted(maps.Keys(s.listeners)) {
-			e.fill(s, s.listeners[host])
+			e.fill(s.listeners[host])
 		}
 	}
 }
@@ -179,7 +182,7 @@ func (e *istioEdge) server(r *Resource, s *istio.Server) (failures []failure) {
 			e.sockets[at] = socket
 		}
 		socket.optional = socket.optional && a.optional
-		if socket.kind != s.Kind || socket.mesh != s.Mesh {
+		if socket.mesh != s.Mesh || socket.kind != s.Kind && (s.Mesh || !mix(socket.kind, s.Kind)) {
 			fail(s.At, fmt.Sprintf("server %s speaks %s on %s, where one of %s speaks %s", s.Name, spoken(s.Kind, s.Mesh), placeText(at), socket.from.Key, spoken(socket.kind, socket.mesh)), "give one of them another port", false)
 			continue
 		}
@@ -225,9 +228,13 @@ func (e *istioEdge) listen(socket *istioSocket, at netip.AddrPort, s istioServer
 
 // socket returns the socket with its listeners by host.
 func (s *istioSocket) socket(at netip.AddrPort) model.Socket {
-	out := model.Socket{Address: at, Kind: s.kind, Optional: s.optional, Mesh: s.mesh}
-	for _, host := range slices.Sorted(maps.Keys(s.listeners)) {
-		out.Listeners = append(out.Listeners, s.listeners[host].Listener)
+	out := model.Socket{Address: at, Optional: s.optional, Mesh: s.mesh}
+	for i, host := range slices.Sorted(maps.Keys(s.listeners)) {
+		ln := s.listeners[host]
+		if i == 0 {
+			out.Kind = ln.kind()
+		}
+		out.Add(ln.Listener, ln.kind())
 	}
 	return out
 }

@@ -155,7 +155,7 @@ func placeText(at netip.AddrPort) string {
 // conflict says why two listeners cannot share an address, or "".
 func conflict(a, b *gateway.Listener) string {
 	switch {
-	case a.Kind != b.Kind:
+	case !mix(a.Kind, b.Kind):
 		return fmt.Sprintf("protocols %s and %s", protocolName(a.Kind), protocolName(b.Kind))
 	case a.Kind == model.SocketTCP || a.Kind == model.SocketUDP:
 		return fmt.Sprintf("two %s listeners", protocolName(a.Kind))
@@ -166,6 +166,10 @@ func conflict(a, b *gateway.Listener) string {
 	}
 	return ""
 }
+
+// mix reports whether listeners of two kinds can share an address: the server name of a client's hello tells those under
+// TLS apart (Gateway API, GatewaySpec.listeners: HTTPS and TLS are one group).
+func mix(a, b model.SocketKind) bool { return a == b || a.ByName() && b.ByName() }
 
 // protocolName is what documents call a kind of sockets.
 func protocolName(k model.SocketKind) string {
@@ -183,7 +187,7 @@ func (c *standalone) conflict(g, other *gate, why string) {
 		return strings.HasPrefix(f.message, message[:len(message)-len(why)])
 	})
 	reason := ReasonHostnameConflict
-	if g.spec.Kind != other.spec.Kind {
+	if !mix(g.spec.Kind, other.spec.Kind) {
 		reason = ReasonProtocolConflict
 	}
 	outranked := g.edge.parent != nil && other.edge != g.edge
@@ -231,10 +235,10 @@ func (c *standalone) socketsOf(gw *edge) (out []model.Socket) {
 				}
 				c.introduce(g, s)
 				s.Optional = s.Optional && b.optional
-				s.Listeners = append(s.Listeners, model.Listener{
+				s.Add(model.Listener{
 					Name: g.name(), Hostname: g.spec.Hostname, Certificates: g.certificates, Rules: g.ordered(),
 					ClientCA: g.clientCA, ClientMode: g.clientMode, ClientChecks: g.clientChecks, ACME: g.spec.ACME,
-				})
+				}, g.spec.Kind)
 			}
 		}
 	}

@@ -137,7 +137,7 @@ func (e *explanation) atGateway(g *explainedGateway, at place, h *message.Head) 
 		e.datagrams(ln)
 		return
 	}
-	opaque := !socket.Kind.HTTP()
+	opaque := !socket.KindOf(ln).HTTP()
 	if opaque {
 		h = &message.Head{Method: "CONNECT", Authority: at.host}
 	}
@@ -237,7 +237,7 @@ func (e *explanation) mostSpecific(s *model.Socket, at place) *model.Listener {
 		why := host + ": not " + at.host
 		switch {
 		case ln == best:
-			why = fmt.Sprintf("port %d, %s; %s", at.port, s.Kind, host)
+			why = fmt.Sprintf("port %d, %s; %s", at.port, s.KindOf(ln), host)
 		case route.HostTakes(ln.Hostname, at.host):
 			why = host + ": another one is more specific"
 		}

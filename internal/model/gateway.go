@@ -45,6 +45,10 @@ const (
 	// service's Upstream says of TLS is not for these connections: they have their own.
 	SocketPassthrough SocketKind = "passthrough"
 
+	// SocketMixed has listeners of several kinds under TLS: each says its own. The server name chooses the listener before
+	// it is known whether TLS ends here.
+	SocketMixed SocketKind = "mixed"
+
 	// SocketUDP carries datagrams, to the backends of the first rule. It has an address space of its own: a socket of
 	// another kind may have the same address and port.
 	SocketUDP SocketKind = "udp"
@@ -56,12 +60,38 @@ func (k SocketKind) Datagrams() bool { return k == SocketUDP }
 // TLS reports whether the socket ends TLS, so that its listeners need certificates.
 func (k SocketKind) TLS() bool { return k == SocketHTTPS || k == SocketTLS }
 
+// ByName reports whether the server name of a client's hello chooses the listener: sockets of these kinds may be one.
+func (k SocketKind) ByName() bool { return k.TLS() || k == SocketPassthrough || k == SocketMixed }
+
 // HTTP reports whether the socket's connections carry HTTP.
 func (k SocketKind) HTTP() bool { return k == SocketHTTP || k == SocketHTTPS }
+
+// KindOf returns the kind of one of the socket's listeners.
+func (s *Socket) KindOf(ln *Listener) SocketKind {
+	if s.Kind == SocketMixed {
+		return ln.Kind
+	}
+	return s.Kind
+}
+
+// Add adds a listener of a kind to a socket that has others, all of which the server name chooses if their kinds differ.
+func (s *Socket) Add(ln Listener, kind SocketKind) {
+	if kind != s.Kind && s.Kind != SocketMixed {
+		for i := range s.Listeners {
+			s.Listeners[i].Kind = s.Kind
+		}
+		s.Kind = SocketMixed
+	}
+	if s.Kind == SocketMixed {
+		ln.Kind = kind
+	}
+	s.Listeners = append(s.Listeners, ln)
+}
 
 // Listener is a listener of a Gateway.
 type Listener struct {
 	Name         string        `json:"name"`               // "namespace/gateway/listener"
+	Kind         SocketKind    `json:"kind,omitempty"`     // in a mixed socket; else it is the socket's
 	Hostname     string        `json:"hostname,omitempty"` // "x.y", "*.y" (any name below y), or "" for every name
 	Certificates []Certificate `json:"certificates,omitempty"`
 

@@ -171,7 +171,7 @@ func (x *exchange) redirect(f *filters) {
 
 // scheme is what the client used.
 func (x *exchange) scheme() string {
-	if x.o.entry != nil && x.o.entry.socket.Kind.TLS() {
+	if x.o.entry != nil && x.o.entry.socket.Kind.ByName() {
 		return "https"
 	}
 	return "http"

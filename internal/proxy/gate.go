@@ -169,10 +169,10 @@ func (w *worker) acceptGate(ent *entry, raw *loop.Conn) {
 	}
 	s := w.newH1Server(raw, o)
 	switch {
-	case ent.socket.Kind == model.SocketPassthrough:
-		s.turn = s.begin(s.introduced(s.servePassthrough))
+	case ent.socket.Kind == model.SocketPassthrough, ent.socket.Kind == model.SocketMixed:
+		s.turn = s.begin(s.introduced(s.serveNamed))
 	case ent.socket.Kind.TLS():
-		s.turn = s.begin(s.introduced(s.serveTLS))
+		s.turn = s.begin(s.introduced(func() { s.serveTLS(ent.socket.Kind, nil) }))
 	default:
 		s.turn = s.begin(s.introduced(s.serveEither))
 	}
@@ -233,14 +233,17 @@ func knownMethod(b []byte) bool {
 	return false
 }
 
-// serveTLS makes the handshake and serves what was agreed on in it.
-func (s *h1server) serveTLS() {
+// serveTLS makes the handshake, of which some bytes may have been read, and serves what was agreed on in it.
+func (s *h1server) serveTLS(kind model.SocketKind, hello []byte) {
 	w, raw, ent := s.w, s.c.raw, s.o.entry
 	tc := ent.gate.http
-	if ent.socket.Kind == model.SocketTLS {
+	if kind == model.SocketTLS {
 		tc = ent.gate.opaque
 	}
-	t, err := w.secure(raw, func(k *wire) *tls.Conn { return tls.Server(k, tc) })
+	t, err := w.secure(raw, func(k *wire) *tls.Conn {
+		k.unread(hello)
+		return tls.Server(k, tc)
+	})
 	if err != nil {
 		w.refused(s.o.remote, flagBadHandshake, err)
 		s.close()
@@ -251,7 +254,7 @@ func (s *h1server) serveTLS() {
 	switch {
 	case state.NegotiatedProtocol == protocolACME:
 		s.close()
-	case ent.socket.Kind == model.SocketTLS:
+	case kind == model.SocketTLS:
 		delete(w.servers, s)
 		w.serveTCP(raw, t, s.o, nil)
 	case state.NegotiatedProtocol == "h2":

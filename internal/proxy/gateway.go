@@ -35,7 +35,7 @@ func (c *config) compileSockets(sockets []model.Socket) error {
 			return err
 		}
 		for j := range s.Listeners {
-			ln, err := c.compileListener(&s.Listeners[j], s.Kind)
+			ln, err := c.compileListener(&s.Listeners[j], s.KindOf(&s.Listeners[j]))
 			if err != nil {
 				return fmt.Errorf("listener %s: %w", s.Listeners[j].Name, err)
 			}
@@ -133,10 +133,10 @@ func (x *exchange) routeSocket(socket *socket, sni string) *Failure {
 	}
 	ln := socket.listener(route.Host(x.req))
 	switch {
-	case socket.Kind.TLS() && len(socket.listeners) > 1 && ln != socket.listener(x.o.sni):
+	case socket.Kind.ByName() && len(socket.listeners) > 1 && ln != socket.listener(x.o.sni):
 		// The connection was made to another host, whose certificate it was given (RFC 9110, section 15.5.20).
 		return &Failure{"route", 421, flagNoRoute, fmt.Errorf("the connection was made to another host")}
-	case ln == nil:
+	case ln == nil || !socket.KindOf(ln.Listener).HTTP():
 		return &Failure{"route", 404, flagNoRoute, fmt.Errorf("no listener takes the host")}
 	case x.req.Method == "CONNECT" && x.req.Protocol == "":
 		return &Failure{"route", 405, flagBadRequest, fmt.Errorf("the gateway makes no tunnels")}
@@ -174,6 +174,11 @@ func (x *exchange) routeOpaque(s *socket, sni string) *Failure {
 	return x.take(ln.rules[i], -1)
 }
 
+// passesThrough reports whether the client's own TLS goes through a gateway to the endpoint.
+func (x *exchange) passesThrough() bool {
+	return x.o.entry != nil && x.gateway != nil && x.o.entry.socket.KindOf(x.gateway.Listener) == model.SocketPassthrough
+}
+
 // forwarded tells the program behind who asks, and how, in the fields that programs look for.
 func (x *exchange) forwarded(s *socket) {
 	const forwardedFor, forwardedProto = "x-forwarded-for", "x-forwarded-proto"
@@ -186,7 +191,7 @@ func (x *exchange) forwarded(s *socket) {
 		x.req.Set(forwardedFor, x.o.client)
 	}
 	scheme := "http"
-	if s.Kind.TLS() {
+	if s.Kind.ByName() {
 		scheme = "https"
 	}
 	x.req.Set(forwardedProto, scheme)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/loop"
+	"github.com/weft-mesh/weft/internal/model"
 )
 
 var errHelloSeen = errors.New("the hello has been read")
@@ -57,14 +58,25 @@ func (l *listening) serverName(w *worker) (name string, err error) {
 	return "", err
 }
 
-// servePassthrough carries a TLS connection to the backend of its server name, without ending TLS.
-func (s *h1server) servePassthrough() {
-	w, raw := s.w, s.c.raw
+// serveNamed serves a connection of TLS as the listener of its server name does: the connection is carried to a backend as
+// it is, or TLS ends here. A name that no listener has is refused as by one that ends TLS, where there is one.
+func (s *h1server) serveNamed() {
+	w, raw, socket := s.w, s.c.raw, s.o.entry.socket
 	l := &listening{Conn: raw}
 	var err error
 	if s.o.sni, err = l.serverName(w); err != nil {
 		w.refused(s.o.remote, flagBadHandshake, fmt.Errorf("no hello of TLS: %w", err))
 		s.close()
+		return
+	}
+	kind := socket.Kind
+	if kind == model.SocketMixed {
+		if kind = model.SocketHTTPS; socket.listener(s.o.sni) != nil {
+			kind = socket.KindOf(socket.listener(s.o.sni).Listener)
+		}
+	}
+	if kind.TLS() {
+		s.serveTLS(kind, l.kept)
 		return
 	}
 	delete(w.servers, s)

@@ -133,6 +133,14 @@ func (k *wire) fill() error {
 	return err
 }
 
+// unread puts bytes that have been read before those still to come. There are at most loop.LargeBuffer of them.
+func (k *wire) unread(p []byte) {
+	if len(p) > 0 {
+		k.buf = k.Loop().Get(loop.LargeBuffer)
+		k.r, k.w = 0, copy(k.buf, p)
+	}
+}
+
 // rest gives the buffer back.
 func (k *wire) rest() {
 	if k.buf != nil {

@@ -199,7 +199,7 @@ func (ep *endpoint) dialBytes(x *exchange) (*rawStream, error) {
 		return nil, err
 	}
 	var t *secured
-	if e := x.o.entry; e == nil || e.socket.Kind != model.SocketPassthrough { // there the client's own TLS goes through
+	if !x.passesThrough() {
 		if t, err = ep.dialTLS(raw, forBytes); err != nil {
 			place.end()
 			return nil, err

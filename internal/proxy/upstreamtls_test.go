@@ -112,7 +112,7 @@ func TestTLSOfAPort(t *testing.T) {
 			t.Errorf("%s: %d %q, want %q", path, resp.StatusCode, body, want)
 		}
 	}
-	s.Upstream.PortTLS[0].Invalid = "its CA is missing"
+	s.Upstream = &model.Upstream{PortTLS: []model.UpstreamTLS{{Invalid: "its CA is missing", Ports: []uint16{443}}}}
 	at = l.edge([]model.Rule{rule("/tls", 443, model.Filters{}), rule("/plain", 80, model.Filters{})}, s)
 	if resp, body := ask(t, at, "GET", "/tls", ""); resp.StatusCode != 503 || !strings.Contains(body, "its CA is missing") {
 		t.Errorf("without a CA: %d %q", resp.StatusCode, body)

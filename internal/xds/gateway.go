@@ -86,6 +86,9 @@ func (g *gatewayNode) sockets(m *Mesh) (out []model.Socket) {
 func forMesh(in []model.Socket) (out []model.Socket) {
 	for _, s := range in {
 		taken := slices.ContainsFunc(out, func(o model.Socket) bool { return o.Address.Port() == s.Address.Port() })
+		if s.Kind == model.SocketMixed {
+			s = passedThrough(s)
+		}
 		if s.Kind.TLS() || s.Kind.Datagrams() || taken {
 			continue
 		}
@@ -93,6 +96,19 @@ func forMesh(in []model.Socket) (out []model.Socket) {
 		out = append(out, s)
 	}
 	return out
+}
+
+// passedThrough returns a mixed socket with those of its listeners that do not end TLS, or, without any, as one that does.
+func passedThrough(s model.Socket) model.Socket {
+	all := s.Listeners
+	s.Kind, s.Listeners = model.SocketTLS, nil
+	for _, ln := range all {
+		if ln.Kind == model.SocketPassthrough {
+			s.Kind, ln.Kind = model.SocketPassthrough, ""
+			s.Listeners = append(s.Listeners, ln)
+		}
+	}
+	return s
 }
 
 // gatewayOf returns the listeners of a gateway's proxy as resources, and calls f with each service they lead to.

@@ -28,7 +28,7 @@ func drawSockets(t *rapid.T) (out []model.Socket) {
 	for i := range rapid.IntRange(0, 3).Draw(t, "sockets") {
 		s := model.Socket{
 			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), uint16(8000+i)), Optional: rapid.Bool().Draw(t, "optional"),
-			Kind: rapid.SampledFrom([]model.SocketKind{model.SocketHTTP, model.SocketHTTPS, model.SocketTLS, model.SocketPassthrough, model.SocketTCP}).Draw(t, "kind"),
+			Kind: rapid.SampledFrom([]model.SocketKind{model.SocketHTTP, model.SocketHTTPS, model.SocketTLS, model.SocketPassthrough, model.SocketTCP, model.SocketMixed}).Draw(t, "kind"),
 		}
 		if rapid.Bool().Draw(t, "proxy protocol") {
 			s.ProxyProtocol = &model.ProxyClients{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Direct: true}
@@ -36,7 +36,10 @@ func drawSockets(t *rapid.T) (out []model.Socket) {
 		for j := range rapid.IntRange(1, 3).Draw(t, "listeners") {
 			name := rapid.SampledFrom([]string{fmt.Sprintf("default/edge/l-%d-%d", i, j), "default/edge/same"}).Draw(t, "name")
 			ln := model.Listener{Name: name, Hostname: label.Draw(t, "host"), Ordered: rapid.Bool().Draw(t, "in order"), ACME: rapid.Bool().Draw(t, "acme")}
-			if s.Kind.TLS() {
+			if s.Kind == model.SocketMixed {
+				ln.Kind = rapid.SampledFrom([]model.SocketKind{model.SocketHTTPS, model.SocketPassthrough}).Draw(t, "its kind")
+			}
+			if s.KindOf(&ln).TLS() {
 				for range rapid.IntRange(0, 2).Draw(t, "certificates") {
 					if c := drawCertificate(t); c != nil {
 						ln.Certificates = append(ln.Certificates, *c)
