@@ -154,12 +154,13 @@ func checkSnapshot(t testing.TB, s *model.Snapshot) {
 		}
 		seen[at] = true
 		for _, ln := range socket.Listeners {
-			if socket.Kind.TLS() && len(ln.Certificates) == 0 {
+			kind := socket.KindOf(&ln)
+			if kind.TLS() && len(ln.Certificates) == 0 {
 				t.Errorf("listener %s has no certificate", ln.Name)
 			}
 			if ln.ClientCA != "" {
-				if err := gateway.CheckAuthorities(ln.ClientCA); err != nil || !socket.Kind.TLS() {
-					t.Errorf("listener %s of kind %s, mode %q: %v", ln.Name, socket.Kind, ln.ClientMode, err)
+				if err := gateway.CheckAuthorities(ln.ClientCA); err != nil || !kind.TLS() {
+					t.Errorf("listener %s of kind %s, mode %q: %v", ln.Name, kind, ln.ClientMode, err)
 				}
 			}
 			checkRules(t, ln.Name, ln.Rules)
