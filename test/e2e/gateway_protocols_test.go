@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"strings"
 	"testing"
@@ -15,7 +17,8 @@ import (
 // ports are those of the gateway of TestGatewayProtocols.
 type ports struct{ http, https, tcp, grpc int }
 
-// protocolDocument is a gateway with an HTTP listener, HTTPS listeners with a certificate each on one port, and TCP.
+// protocolDocument is a gateway with an HTTP listener, TCP, and on one port HTTPS listeners with a certificate each, one
+// for bytes under TLS and one that passes TLS through.
 func protocolDocument(p ports) string {
 	return fmt.Sprintf(`apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -30,6 +33,8 @@ spec:
     protocol: HTTPS
     hostname: b.example
     tls: {options: {weft.dev/certificate-file: tls/b.crt, weft.dev/key-file: tls/b.key}}
+  - {name: bytes, port: %[2]d, protocol: TLS, hostname: bytes.example, tls: {mode: Terminate, certificateRefs: [{name: bytes}]}}
+  - {name: pass, port: %[2]d, protocol: TLS, hostname: pass.example, tls: {mode: Passthrough}}
   - {name: tcp, port: %[3]d, protocol: TCP}
   - {name: grpc, port: %[4]d, protocol: HTTP, hostname: grpc.example}
 ---
@@ -60,6 +65,22 @@ metadata: {name: raw}
 spec:
   parentRefs: [{name: edge, sectionName: tcp}]
   rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: bytes}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [bytes.example]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: pass}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [pass.example]
+  rules: [{backendRefs: [{name: own, port: 80}]}]
 `, p.http, p.https, p.tcp, p.grpc)
 }
 
@@ -70,11 +91,11 @@ func TestGatewayProtocols(t *testing.T) {
 	cert, key := ca.issue("b.example")
 	calls := grpcBackend(t)
 	e := runEdge(t, p.http, map[string]string{
-		"edge.yaml": protocolDocument(p), "a.yaml": ca.secret("a", "a.example"),
+		"edge.yaml": protocolDocument(p), "a.yaml": ca.secret("a", "a.example"), "bytes.yaml": ca.secret("bytes", "bytes.example"),
 		"tls/b.crt": string(cert), "tls/b.key": string(key), "tls/ca.pem": string(ca.pem),
 		"services.yaml": backend("default", "web", "", serveHTTP(t, false, says("web"))) +
 			backend("default", "h2c", "kubernetes.io/h2c", serveHTTP(t, true, says("h2c"))) +
-			backend("default", "calls", "kubernetes.io/h2c", calls) +
+			backend("default", "calls", "kubernetes.io/h2c", calls) + backend("default", "own", "", ownTLS(t, ca, "pass.example")) +
 			"---\napiVersion: v1\nkind: Service\nmetadata: {name: gone}\nspec: {ports: [{port: 80, appProtocol: kubernetes.io/h2c}]}\n",
 	})
 	t.Run("curl", func(t *testing.T) { curlClients(t, e, p) })
@@ -84,22 +105,39 @@ func TestGatewayProtocols(t *testing.T) {
 	t.Run("grpc", func(t *testing.T) { grpcClients(t, fmt.Sprintf("127.0.0.1:%d", p.grpc)) })
 }
 
+// ownTLS is a program that ends TLS itself.
+func ownTLS(t *testing.T, ca *authority, host string) int {
+	t.Helper()
+	pair, err := tls.X509KeyPair(ca.issue(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(says("own"))
+	s.EnableHTTP2, s.TLS = true, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().(*net.TCPAddr).Port
+}
+
 // curlClients ask with both versions of HTTP over plaintext and TLS, and over the TCP listener.
 func curlClients(t *testing.T, e *edge, p ports) {
 	needs(t, "curl")
 	ca := e.dir + "/tls/ca.pem"
-	for _, c := range []struct{ flag, url, version string }{
-		{"--http1.1", fmt.Sprintf("http://127.0.0.1:%d", p.http), "1.1"},
-		{"--http2-prior-knowledge", fmt.Sprintf("http://127.0.0.1:%d", p.http), "2"},
-		{"--http1.1", fmt.Sprintf("https://a.example:%d", p.https), "1.1"},
-		{"--http2", fmt.Sprintf("https://a.example:%d", p.https), "2"},
-		{"--http1.1", fmt.Sprintf("https://b.example:%d", p.https), "1.1"},
-		{"--http2", fmt.Sprintf("https://b.example:%d", p.https), "2"},
-		{"--http1.1", fmt.Sprintf("http://127.0.0.1:%d", p.tcp), "1.1"},
+	for _, c := range []struct{ flag, url, version, bytes string }{ // bytes: who gets all of a connection
+		{"--http1.1", fmt.Sprintf("http://127.0.0.1:%d", p.http), "1.1", ""},
+		{"--http2-prior-knowledge", fmt.Sprintf("http://127.0.0.1:%d", p.http), "2", ""},
+		{"--http1.1", fmt.Sprintf("https://a.example:%d", p.https), "1.1", ""},
+		{"--http2", fmt.Sprintf("https://a.example:%d", p.https), "2", ""},
+		{"--http1.1", fmt.Sprintf("https://b.example:%d", p.https), "1.1", ""},
+		{"--http2", fmt.Sprintf("https://b.example:%d", p.https), "2", ""},
+		{"--http1.1", fmt.Sprintf("https://bytes.example:%d", p.https), "1.1", "web HTTP/1.1"},
+		{"--http1.1", fmt.Sprintf("https://pass.example:%d", p.https), "1.1", "own HTTP/1.1"},
+		{"--http2", fmt.Sprintf("https://pass.example:%d", p.https), "2", "own HTTP/2.0"},
+		{"--http1.1", fmt.Sprintf("http://127.0.0.1:%d", p.tcp), "1.1", "web HTTP/1.1"},
 	} {
 		for path, want := range map[string]string{"/": "web HTTP/1.1", "/h2c": "h2c HTTP/2.0"} {
-			if strings.HasSuffix(c.url, fmt.Sprint(p.tcp)) {
-				want = "web HTTP/1.1"
+			if c.bytes != "" {
+				want = c.bytes
 			}
 			got := command(t, "curl", "-sS", "--noproxy", "*", "--max-time", "10", "--cacert", ca,
 				"--resolve", fmt.Sprintf("*:%d:127.0.0.1", p.https), "-w", " by %{http_version}", c.flag, c.url+path)
