@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,12 +43,13 @@ func (s *limitServer) ShouldRateLimit(ctx context.Context, r *ratelimitv3.RateLi
 	return s.decide(ctx, r)
 }
 
-// questions are what was asked since the last call.
+// questions are what was asked since the last call, sorted: those about one request are asked at once.
 func (s *limitServer) questions() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.asked
 	s.asked = nil
+	slices.Sort(out)
 	return out
 }
 

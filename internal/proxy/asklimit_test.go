@@ -101,7 +101,7 @@ func TestDescriptorsOfARequest(t *testing.T) {
 	}
 	ask(t, at, "GET", "/a", "", "host", "shop.example", "x-user", "anna", "x-plan", "gold", "x-key", "k1", "x-request-id", "the-request")
 	if got, want := s.questions(), []string{
-		"shop user=anna&to=shop.example path=/a&plan=gold&method=GET remote_address=127.0.0.1 x3", "shop key=k1 x1",
+		"shop key=k1 x1", "shop user=anna&to=shop.example path=/a&plan=gold&method=GET remote_address=127.0.0.1 x3",
 	}; !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
 	}
