@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
