@@ -17,13 +17,13 @@ func Scope(m *Mesh, w model.Workload, names []model.ServiceName) *model.Snapshot
 	out.Workload.Outbound, sees = m.Sidecar(&w)
 	out.Workload.Inbound = m.Inbound(&w)
 	seen := make(map[model.ServiceName]bool, len(names))
-	todo := slices.DeleteFunc(slices.Clone(names), func(n model.ServiceName) bool { return sees != nil && !sees(n) })
-	need := func(n model.ServiceName) { todo = append(todo, n) }
+	queue := slices.DeleteFunc(slices.Clone(names), func(n model.ServiceName) bool { return sees != nil && !sees(n) })
+	need := func(n model.ServiceName) { queue = append(queue, n) }
 	out.Workload.Outbound.EachUsed(need)
 	out.Workload.Policy.EachAsked(need)
-	for len(todo) > 0 {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for len(queue) > 0 {
+		n := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
 		if seen[n] {
 			continue
 		}
